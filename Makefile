@@ -1,0 +1,36 @@
+# Everything sets itself up: `make demo`, `make test`. PYTHON names the interpreter (3.11 or later).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check bench lock clean
+
+demo: $(STAMP)
+	$(BIN)/plantproof demo demo-plant
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+# The lock holds every extra, for every platform, with hashes.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --all-extras \
+		pyproject.toml build-requirements.in -o requirements.lock
+
+clean:
+	rm -rf $(VENV) demo-plant .pytest_cache .ruff_cache .mypy_cache

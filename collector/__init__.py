@@ -1,0 +1,1 @@
+"""The edge agent: sources -> batches -> durable spool -> sinks."""

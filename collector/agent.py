@@ -1,0 +1,283 @@
+"""The agent: one task per source (connect, read, back off), one committer, one task per sink."""
+
+import asyncio
+import contextlib
+import io
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import polars as pl
+
+from collector.batch import Intake, Rows, to_frame
+from collector.sinks import base as sinks
+from collector.spool import Spool, SpoolFull
+from collector.status import SinkStatus, SourceStatus, Status
+from config.plant import Plant, Point, Source
+from config.plant import Sink as SinkConfig
+from connectors import base as connectors
+from connectors.base import SourceLost, SourceRefused
+
+log = logging.getLogger("plantproof.agent")
+
+BACK_OFF_S = (0.5, 30.0)
+"""First and longest pause between tries [s]."""
+PENDING_ROWS = 500_000
+"""So many rows may wait for a commit; then sources wait."""
+READ_BYTES = 64 * 2**20
+"""What one write of a sink takes from the spool at most [B, compressed]."""
+DRAIN_S = 30.0
+"""How long a stopping agent lets its sinks drain [s]."""
+
+
+class Agent:
+    """Collects a plant's samples until `stop` is called; `run` may be called once."""
+
+    def __init__(self, plant: Plant, *, name: str = "agent") -> None:
+        """Take the plant; `name` is this gateway's, in file names and in status."""
+        self.plant, self.name = plant, name
+        self.sources = [s for s in plant.sources if s.agent in ("", name)]
+        by_source = {s.id: [p for p in plant.points if p.source == s.id] for s in self.sources}
+        self.points: list[Point] = [_with_period(p, s) for s in self.sources for p in by_source[s.id]]
+        self.ids = pl.Series("point", [p.point for p in self.points], dtype=pl.String)
+        self.status = Status(agent=name, plant=plant.id)
+        self._pending: list[Rows] = []
+        self._acknowledge: list[Callable[[], None]] = []
+        self._rows = 0
+        self._stop = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._committed = asyncio.Condition()
+        self._sources_done = asyncio.Event()
+        self._committed_rows = 0
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
+
+    def stop(self) -> None:
+        """Ask the agent to drain and end."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Collect until `stop`; then commit, drain the sinks and close.
+
+        Raises host.Locked or SpoolFormat where the spool cannot be opened.
+        """
+        config = self.plant.spool
+        self.spool = Spool(
+            self.plant.resolve(config.path),
+            segment_size=config.segment_size,
+            max_size=config.max_size,
+            when_full=config.when_full,
+        )
+        try:
+            for sink in self.plant.sinks:
+                self.spool.cursor(sink.name)
+            await self._run()
+        finally:
+            self._disk.shutdown()
+            self.spool.close()
+
+    async def _run(self) -> None:
+        sources = [asyncio.create_task(self._source(s), name=f"source {s.id}") for s in self.sources]
+        committer = asyncio.create_task(self._committer(), name="committer")
+        sink_tasks = [asyncio.create_task(self._sink(s), name=f"sink {s.name}") for s in self.plant.sinks]
+        reporter = asyncio.create_task(self._report(), name="status")
+        stopping = asyncio.create_task(self._stop.wait())
+        watched = [*sources, committer, *sink_tasks, reporter, stopping]
+        done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        self._stop.set()
+        for task in sources:
+            task.cancel()
+        await asyncio.gather(*sources, return_exceptions=True)
+        self._sources_done.set()
+        await committer
+        async with self._committed:
+            self._committed.notify_all()
+        if sink_tasks:
+            await asyncio.wait(sink_tasks, timeout=DRAIN_S)
+        for task in (*sink_tasks, reporter, stopping):
+            task.cancel()
+        await asyncio.gather(*sink_tasks, reporter, stopping, return_exceptions=True)
+        self._write_status()
+        for task in done:  # a task that ended by itself ended by a fault of ours
+            if task is not stopping and not task.cancelled() and task.exception() is not None:
+                raise RuntimeError(f"{task.get_name()} ended") from task.exception()
+
+    async def _source(self, source: Source) -> None:
+        points = [p for p in self.points if p.source == source.id]
+        first = next((i for i, p in enumerate(self.points) if p.source == source.id), 0)
+        intake = Intake(points, first)
+        expect = max([p.period or 0 for p in points if p.mode == "poll"] + [source.period])
+        if source.kind == "mqtt":
+            expect = max([p.heartbeat for p in points] + [source.period])
+        status = SourceStatus(kind=source.kind, points=len(points), expect_ns=expect)
+        self.status.sources[source.id] = status
+        pause = BACK_OFF_S[0]
+        module = connectors.load(source.kind)
+        try:
+            while True:
+                connector = module.Connector(source, points)
+                before = status.readings
+                try:
+                    await self._collect(connector, intake, status)
+                except SourceLost as error:
+                    status.state, status.error = "lost", str(error)
+                except SourceRefused as error:
+                    status.state, status.error = "refused", str(error)
+                except Exception as error:  # noqa: BLE001  a fault of one connector must not stop the others
+                    status.state, status.error = "lost", f"unexpected: {error!r}"
+                    self.spool.ledger.add("connector fault", repr(error), source=source.id)
+                    log.exception("source %s", source.id)
+                finally:
+                    await connector.close()
+                self._add(intake.lost(time.time_ns()))
+                log.warning("source %s is %s: %s", source.id, status.state, status.error)
+                if status.readings > before:
+                    pause = BACK_OFF_S[0]
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads reconnects, no secret
+                pause = BACK_OFF_S[1] if status.state == "refused" else min(pause * 2, BACK_OFF_S[1])
+        finally:
+            status.state = "stopped"
+            self._add(intake.shutdown(time.time_ns()))
+
+    async def _collect(self, connector: connectors.Connector, intake: Intake, status: SourceStatus) -> None:
+        await connector.connect()
+        status.state, status.error = "connected", ""
+        status.connects += 1
+        async for readings in connector.readings():
+            status.readings += 1
+            status.last_data = time.monotonic()
+            rows = intake.take(readings)
+            status.rows += sum(len(r) for r in rows)
+            self._add(rows)
+            if readings.acknowledge is not None:
+                self._acknowledge.append(readings.acknowledge)
+            await self._room.wait()
+        raise SourceLost("the connector ended without a word")
+
+    def _add(self, rows: list[Rows]) -> None:
+        self._pending += rows
+        self._rows += sum(len(r) for r in rows)
+        if self._rows > PENDING_ROWS:
+            self._room.clear()
+
+    async def _committer(self) -> None:
+        interval = self.plant.spool.commit / 1e9
+        while not self._sources_done.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sources_done.wait(), interval)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        rows, acknowledge = self._pending, self._acknowledge
+        if not rows and not acknowledge:
+            return
+        self._pending, self._acknowledge, count = [], [], self._rows
+        self._rows = 0
+        if rows:
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._disk, self._put, rows, count)
+            except (SpoolFull, sqlite3.Error, OSError) as error:
+                self._keep(rows, acknowledge, count, error)
+                return
+        self._committed_rows += count
+        self.status.spool.pop("error", None)
+        self._room.set()
+        for call in acknowledge:
+            call()
+        async with self._committed:
+            self._committed.notify_all()
+
+    def _keep(self, rows: list[Rows], acknowledge: list[Callable[[], None]], count: int, error: Exception) -> None:
+        """Keep what could not be committed for the next try; beyond PENDING_ROWS the sources wait."""
+        self._pending = rows + self._pending
+        self._acknowledge = acknowledge + self._acknowledge
+        self._rows += count
+        if not self.status.spool.get("error"):
+            self.spool.ledger.add("commit failed", str(error), rows=count)
+            log.error("spool: %s; samples are kept in memory and tried again", error)
+        self.status.spool["error"] = str(error)
+        if self._rows > PENDING_ROWS or isinstance(error, SpoolFull):
+            self._room.clear()
+
+    def _put(self, rows: list[Rows], count: int) -> None:
+        buffer = io.BytesIO()
+        to_frame(rows, self.ids).write_ipc(buffer, compression="lz4")
+        self.spool.put(buffer.getvalue(), count)
+
+    async def _sink(self, config: SinkConfig) -> None:
+        status = self.status.sinks[config.name] = SinkStatus(kind=config.kind)
+        worker = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{config.name}")
+        sink = sinks.load(config.kind).Sink(config, self.plant, agent=self.name, spool=self.spool.id)
+        loop = asyncio.get_running_loop()
+        pause = BACK_OFF_S[0]
+        started = False
+        try:
+            while True:
+                try:
+                    if not started:
+                        seq = await loop.run_in_executor(worker, sink.start, self.spool.cursor(config.name))
+                        await self._advance(config, status, seq)
+                        started = True
+                    if not await self._feed(sink, config, status, worker) and self._sources_done.is_set():
+                        return
+                    pause, status.error = BACK_OFF_S[0], ""
+                except (OSError, sinks.SinkRefused) as error:
+                    status.error = str(error)
+                    log.error("sink %s: %s; its data waits in the spool", config.name, error)  # noqa: TRY400
+                    if self._sources_done.is_set():
+                        return
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, BACK_OFF_S[1])
+        finally:
+            sink.close()
+            worker.shutdown(wait=False)
+
+    async def _feed(self, sink: sinks.Sink, config: SinkConfig, status: SinkStatus, worker: ThreadPoolExecutor) -> bool:
+        """Write what waits once it is enough or old enough; returns whether anything was written."""
+        loop = asyncio.get_running_loop()
+        if status.caught_up:
+            await self._gather(config, self._committed_rows)
+        records = await loop.run_in_executor(
+            self._disk, lambda: list(self.spool.read(status.cursor, READ_BYTES))
+        )
+        status.caught_up = not records or records[-1].seq == self.spool.last
+        if not records:
+            return False
+        frame = await loop.run_in_executor(worker, _decode, [r.payload for r in records])
+        await loop.run_in_executor(worker, sink.write, frame, status.cursor + 1, records[-1].seq)
+        await self._advance(config, status, records[-1].seq)
+        status.rows += frame.height
+        return True
+
+    async def _advance(self, config: SinkConfig, status: SinkStatus, seq: int) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._disk, self.spool.advance, config.name, seq)
+        status.cursor = seq
+
+    async def _gather(self, config: SinkConfig, seen: int) -> None:
+        """Wait until so many rows more are committed, or for `every`, or until the agent stops."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(config.every / 1e9), self._committed:
+                await self._committed.wait_for(
+                    lambda: self._sources_done.is_set() or self._committed_rows - seen >= config.rows
+                )
+
+    async def _report(self) -> None:
+        while True:
+            self._write_status()
+            await asyncio.sleep(1.0)
+
+    def _write_status(self) -> None:
+        self.status.spool |= {"bytes": self.spool.size, "last": self.spool.last, "pending_rows": self._rows}
+        self.status.ledger = dict(self.spool.ledger.counts)
+        self.status.write(self.spool.path / "status.json")
+
+
+def _with_period(point: Point, source: Source) -> Point:
+    return point if point.period is not None else point.model_copy(update={"period": source.period})
+
+
+def _decode(payloads: list[bytes]) -> pl.DataFrame:
+    return pl.concat([pl.read_ipc(io.BytesIO(payload)) for payload in payloads])

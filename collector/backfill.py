@@ -1,0 +1,34 @@
+"""Samples from a file into the lake, past the spool: the file itself is the durable copy."""
+
+import hashlib
+from pathlib import Path
+
+import polars as pl
+
+from collector.sinks.parquet import Sink
+from config.plant import Plant
+from config.samples import read_samples
+
+_ROWS = 2_000_000
+
+
+def import_file(plant: Plant, file: Path) -> tuple[int, tuple[str, ...]]:
+    """Write a file's samples into the plant's parquet lake; returns the rows written and what was left out, and why.
+
+    The file's hash stands in the lake's file names in place of a spool, so the same file lies there once however
+    often it is imported. Raises SampleFileError where it cannot be read, LookupError without a parquet sink.
+    """
+    config = next((s for s in plant.sinks if s.kind == "parquet"), None)
+    if config is None:
+        raise LookupError("the plant has no parquet sink to import into; add one to plant.toml")
+    read = read_samples(file)
+    known = pl.col("point").is_in([p.point for p in plant.points])
+    strange = read.samples.filter(~known).group_by("point").len().sort("point")
+    faults = [f"{rows} rows of point {point!r}, which points.csv does not name" for point, rows in strange.iter_rows()]
+    samples = read.samples.filter(known)
+    sink = Sink(config, plant, agent="import", spool=hashlib.sha256(file.read_bytes()).hexdigest())
+    done = sink.start(0)
+    for part, frame in enumerate(samples.iter_slices(_ROWS), 1):
+        if part > done:
+            sink.write(frame, part, part)
+    return samples.height, (*read.faults, *faults)

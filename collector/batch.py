@@ -1,0 +1,163 @@
+"""Readings become columnar here, once: the change filter, and rows to a SAMPLE frame."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from config.plant import Point
+from config.schema import SAMPLE
+from config.status import BAD_NO_COMMUNICATION, BAD_SHUTDOWN
+from connectors.base import Readings, lost
+
+NS_NULL = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows to store, in parallel arrays; `points` are positions in the agent's point list."""
+
+    points: NDArray[np.intp]
+    ts: NDArray[np.int64]
+    ts_recv: int
+    value: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    status: NDArray[np.uint32]
+    text: NDArray[np.object_] | None
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+class Intake:
+    """One source's change filter: a row is stored when its value or status changes, and at each heartbeat.
+
+    The link's end is a change as well: `lost` makes one bad row per point that was not bad for that reason before.
+    """
+
+    def __init__(self, points: Sequence[Point], first: int) -> None:
+        """Take the source's points; `first` is the position of its first point in the agent's list."""
+        n = len(points)
+        self.first = first
+        self.value = np.full(n, np.nan)
+        self.valid = np.zeros(n, np.bool_)
+        self.status = np.full(n, BAD_NO_COMMUNICATION, np.uint32)
+        self.text = np.full(n, None, np.object_)
+        self.ts = np.full(n, NS_NULL, np.int64)
+        self.stored = np.full(n, NS_NULL, np.int64)  # receive time of the last stored row
+        self.heartbeat = np.array([p.heartbeat for p in points], np.int64)
+        self.lag = np.array([p.period or 0 for p in points], np.int64)
+        self.deadband = np.array([p.deadband for p in points])
+        self.always = np.array([p.store == "all" for p in points], np.bool_)
+
+    def take(self, readings: Readings) -> list[Rows]:
+        """Return the rows to store, in the order in which they came.
+
+        A point that stands several times in one burst is compared with its own row before, so the burst is taken
+        in rounds of the points' first rows, second rows and so on. No rows at all say that everything stands.
+        """
+        if not len(readings.points):
+            return self._stand(readings)
+        text = np.array(readings.text, np.object_) if readings.text is not None else None
+        rounds = _rounds(readings.points)
+        taken = [self._round(readings, text, positions) for positions in rounds]
+        return [rows for rows in taken if len(rows)]
+
+    def lost(self, now_ns: int, status: int = BAD_NO_COMMUNICATION) -> list[Rows]:
+        """Return one bad row per point that is not yet bad for want of communication."""
+        live = np.flatnonzero(self.status != BAD_NO_COMMUNICATION)
+        if status == BAD_NO_COMMUNICATION:  # a point that never spoke is a gap as well
+            live = np.flatnonzero((self.status != BAD_NO_COMMUNICATION) | (self.stored == NS_NULL))
+        return self.take(lost(live, now_ns, status)) if len(live) else []
+
+    def shutdown(self, now_ns: int) -> list[Rows]:
+        """Return the rows that end the data when the agent stops."""
+        return self.lost(now_ns, BAD_SHUTDOWN)
+
+    def _stand(self, readings: Readings) -> list[Rows]:
+        points = np.flatnonzero(self.valid | np.array([text is not None for text in self.text], np.bool_))
+        points = points[readings.ts_recv - self.stored[points] >= self.heartbeat[points]]
+        if not len(points):
+            return []
+        again = Readings(
+            points=points,
+            ts=self.ts[points],
+            ts_recv=readings.ts_recv,
+            value=self.value[points],
+            valid=self.valid[points],
+            status=self.status[points],
+            text=list(self.text[points]),
+        )
+        return self.take(again)
+
+    def _round(self, readings: Readings, text: NDArray[np.object_] | None, positions: NDArray[np.intp]) -> Rows:
+        points = readings.points[positions]
+        value, valid = readings.value[positions], readings.valid[positions]
+        status, ts = readings.status[positions], readings.ts[positions].copy()
+        words = text[positions] if text is not None else np.full(len(points), None, np.object_)
+        changed = (status != self.status[points]) | (valid != self.valid[points]) | (words != self.text[points])
+        changed |= valid & _moved(value, self.value[points], self.deadband[points])
+        never = self.stored[points] == NS_NULL
+        due = never | (readings.ts_recv - np.where(never, 0, self.stored[points]) >= self.heartbeat[points])
+        # A source that stamps changes only: the heartbeat says that the value stood one period ago.
+        same_time = ~changed & ~never & (ts <= self.ts[points])
+        ts[same_time] = np.maximum(readings.ts_recv - self.lag[points], self.ts[points] + 1)[same_time]
+        keep = changed | due | (self.always[points] & ~same_time)
+        kept = points[keep]
+        self.value[kept], self.valid[kept], self.status[kept] = value[keep], valid[keep], status[keep]
+        self.text[kept], self.ts[kept], self.stored[kept] = words[keep], ts[keep], readings.ts_recv
+        return Rows(
+            points=kept + self.first,
+            ts=ts[keep],
+            ts_recv=readings.ts_recv,
+            value=value[keep],
+            valid=valid[keep],
+            status=status[keep],
+            text=words[keep] if text is not None else None,
+        )
+
+
+def _moved(new: NDArray[np.float64], old: NDArray[np.float64], deadband: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return where a number differs by more than the deadband; by its bits, so that NaN equals NaN."""
+    differs = new.view(np.int64) != old.view(np.int64)
+    with np.errstate(invalid="ignore"):
+        inside = np.abs(new - old) <= deadband
+    result: NDArray[np.bool_] = differs & ~((deadband > 0) & inside)
+    return result
+
+
+def _rounds(points: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Return positions so that each round holds a point once, and rounds keep the order of each point's rows."""
+    order = np.argsort(points, kind="stable")
+    ordered = points[order]
+    fresh = np.ones(len(points), np.bool_)
+    fresh[1:] = ordered[1:] != ordered[:-1]
+    starts = np.maximum.accumulate(np.where(fresh, np.arange(len(points)), 0))
+    nth = np.arange(len(points)) - starts
+    if not nth.any():
+        return [np.arange(len(points))]
+    by_round = np.argsort(nth, kind="stable")
+    edges = np.flatnonzero(np.diff(nth[by_round])) + 1
+    return [np.sort(order[part]) for part in np.split(by_round, edges)]
+
+
+def to_frame(rows: Sequence[Rows], ids: pl.Series) -> pl.DataFrame:
+    """Return the rows as one SAMPLE frame; `ids` are the point ids by position."""
+    value = pl.Series("value", np.concatenate([r.value for r in rows]))
+    valid = pl.Series(np.concatenate([r.valid for r in rows]))
+    text = [t for r in rows for t in (r.text if r.text is not None else [None] * len(r))]
+    received = np.repeat(np.array([r.ts_recv for r in rows], np.int64), [len(r) for r in rows])
+    frame = pl.DataFrame(
+        {
+            "point": ids.gather(np.concatenate([r.points for r in rows])),
+            "ts": np.concatenate([r.ts for r in rows]),
+            "ts_recv": received,
+            "value": value,
+            "text": pl.Series(text, dtype=pl.String),
+            "status": np.concatenate([r.status for r in rows]),
+        }
+    )
+    times = [pl.col(name).cast(SAMPLE[name]) for name in ("ts", "ts_recv")]
+    return frame.with_columns(*times, value=pl.when(valid).then("value"))

@@ -1,0 +1,242 @@
+"""The commands of the agent: check, run, status, spool."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from collector.ledger import read_ledger
+from collector.sinks import base as sinks
+from collector.status import read_status
+from config import exits
+from config.faults import ConfigError, Fault
+from config.load import load_plant
+from config.plant import Plant
+from config.samples import SampleFileError
+from config.units import parse_duration
+from connectors import base as connectors
+
+PLANT = click.argument("plant", type=click.Path(path_type=Path, exists=True))
+
+
+def faults_of(plant: Plant) -> list[Fault]:
+    """Return what connectors and sinks have against the plant: kinds, addresses and types; never connects."""
+    faults = []
+    kinds = {}
+    for n, source in enumerate(plant.sources, 1):
+        try:
+            kinds[source.id] = connectors.load(source.kind), source
+        except LookupError as error:
+            hint = f"write one of {', '.join(connectors.KINDS)}"
+            faults.append(Fault(f"plant.toml: source[{n}].kind", f"source {source.id}", source.kind, str(error), hint))
+    for n, sink in enumerate(plant.sinks, 1):
+        if sink.kind not in sinks.KINDS:
+            rule = f"the stores of this version are {', '.join(sinks.KINDS)}"
+            faults.append(Fault(f"plant.toml: sink[{n}].kind", f"sink {sink.name}", sink.kind, rule, "write one of them"))
+    for point in plant.points:
+        module, source = kinds.get(point.source, (None, None))
+        fault = module.check(source, point) if module is not None and source is not None else None
+        if fault is not None:
+            hint = f"see docs/connectors.md, {source.kind if source else ''}"
+            faults.append(Fault("points.csv column address", f"point {point.point}", point.address, fault, hint))
+    return faults
+
+
+def load_checked(path: Path, *, secrets: bool = False) -> Plant:
+    """Load a plant and hold it against connectors and sinks; ConfigError lists every fault."""
+    plant = load_plant(path, secrets=secrets)
+    faults = faults_of(plant)
+    if faults:
+        raise ConfigError(tuple(faults))
+    return plant
+
+
+@click.command()
+@PLANT
+@click.option("--json", "as_json", is_flag=True, help="Print the faults as a JSON list.")
+def check(plant: Path, *, as_json: bool) -> None:
+    """Validate a plant's configuration without connecting to anything.
+
+    \b
+    Example:  plantproof check /etc/plantproof
+
+    Lists every fault at once with its place and the next step, and exits 78 when there is one.
+    """
+    faults: list[Fault] = []
+    loaded = None
+    try:
+        loaded = load_plant(plant)
+        faults = faults_of(loaded)
+    except ConfigError as error:
+        faults = list(error.faults)
+    if as_json:
+        keys = ("place", "thing", "value", "rule", "hint")
+        click.echo(json.dumps([{k: str(getattr(f, k)) for k in keys} for f in faults], ensure_ascii=False, indent=1))
+    elif faults:
+        for fault in faults:
+            click.echo(str(fault))
+        click.echo(f"{len(faults)} fault{'s' if len(faults) > 1 else ''}", err=True)
+    elif loaded is not None:
+        click.echo(
+            f"ok: {len(loaded.sources)} sources, {len(loaded.points)} points, {len(loaded.assets)} assets, "
+            f"{len(loaded.sinks)} sinks"
+        )
+    if faults:
+        sys.exit(exits.CONFIG)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON line an event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of JSON."""
+        event: dict[str, Any] = {"ts": record.created, "level": record.levelname, "logger": record.name}
+        event["message"] = record.getMessage()
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        return json.dumps(event, ensure_ascii=False)
+
+
+def _log_to_stderr(*, as_json: bool) -> None:
+    handler = logging.StreamHandler()
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonLines() if as_json else text)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("plantproof").setLevel(logging.INFO)
+    for noisy in ("asyncua", "pymodbus"):  # their warnings reach status by our own words
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+
+
+@click.command()
+@PLANT
+@click.option("--for", "duration", help="Stop by itself after this long, such as 60s.")
+@click.option("--agent", "name", default="agent", show_default=True, help="This gateway's name.")
+@click.option("--json", "as_json", is_flag=True, help="Log one JSON line an event.")
+def run(plant: Path, *, duration: str | None, name: str, as_json: bool) -> None:
+    """Collect the plant's samples until told to stop (SIGTERM, SIGINT) or for a while.
+
+    \b
+    Examples:  plantproof run /etc/plantproof
+               plantproof run demo-plant --for 60s
+
+    On stop it commits what it holds and lets the sinks drain. Exits 78 where the configuration or the spool is at
+    fault.
+    """
+    from collector.agent import Agent  # noqa: PLC0415  the other commands need no frames
+
+    _log_to_stderr(as_json=as_json)
+    agent = Agent(load_checked(plant, secrets=True), name=name)
+    seconds = parse_duration(duration) / 1e9 if duration else None
+    asyncio.run(_until_stopped(agent, seconds))
+
+
+async def _until_stopped(agent: Any, seconds: float | None) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.stop)
+    if seconds is not None:
+        loop.call_later(seconds, agent.stop)
+    await agent.run()
+
+
+@click.command()
+@PLANT
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def status(plant: Path, *, as_json: bool) -> None:
+    """Show sources, freshness, spool, sinks and the loss ledger of a plant's agent.
+
+    \b
+    Example:  plantproof status /etc/plantproof
+
+    Exits 3 when the agent is not healthy, 69 when none ever ran.
+    """
+    loaded = load_plant(plant)
+    folder = loaded.resolve(loaded.spool.path)
+    try:
+        report = read_status(folder / "status.json")
+    except FileNotFoundError:
+        click.echo(f"no agent has run with the spool {folder}; start one with: plantproof run {plant}", err=True)
+        sys.exit(exits.UNREACHABLE)
+    report["last_losses"] = list(read_ledger(folder / "ledger.jsonl"))[-10:]
+    if as_json:
+        click.echo(json.dumps(report, ensure_ascii=False, indent=1))
+    else:
+        _print_status(report)
+    if not report["healthy"]:
+        sys.exit(exits.QUALITY)
+
+
+def _print_status(report: dict[str, Any]) -> None:
+    state = "healthy" if report["healthy"] else "NOT HEALTHY"
+    click.echo(f"agent {report['agent']} of {report['plant']}: {state}, report {report['age_s']} s old")
+    for name, source in report["sources"].items():
+        age = "never" if source["age_s"] is None else f"{source['age_s']:.1f} s ago"
+        line = f"  source {name:<12} {source['kind']:<7} {source['state']:<10} data {age:<12} {source['rows']} rows"
+        click.echo(line + (f"  {source['error']}" if source["error"] else ""))
+    for name, sink in report["sinks"].items():
+        lag = report["spool"]["last"] - sink["cursor"]
+        click.echo(f"  sink   {name:<12} {sink['rows']} rows, {lag} batches behind  {sink['error']}")
+    click.echo(f"  spool  {report['spool']['bytes']} B, last batch {report['spool']['last']}")
+    for entry in report["last_losses"]:
+        click.echo(f"  ledger {entry['ts'][:19]} {entry['event']}: {entry['reason']}")
+
+
+@click.group()
+def spool() -> None:
+    """Tools for the spool of a stopped agent."""
+
+
+@spool.command()
+@PLANT
+def verify(plant: Path) -> None:
+    """Read every batch of a stopped agent's spool and check its CRC.
+
+    \b
+    Example:  plantproof spool verify /etc/plantproof
+
+    Exits 4 when a batch is damaged.
+    """
+    from collector.spool import Spool  # noqa: PLC0415
+
+    loaded = load_plant(plant)
+    opened = Spool(loaded.resolve(loaded.spool.path))
+    try:
+        before = opened.ledger.counts["quarantined"]
+        batches = sum(1 for _ in opened.read(0, max_bytes=2**63))
+        damaged = opened.ledger.counts["quarantined"] - before
+    finally:
+        opened.close()
+    click.echo(f"{batches} batches whole, {damaged} damaged, {len(opened.segments)} segments")
+    if damaged:
+        sys.exit(exits.VERIFY)
+
+
+@click.command("import")
+@PLANT
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def import_samples(plant: Path, file: Path) -> None:
+    """Import samples from a CSV or Parquet file into the plant's parquet lake (backfill).
+
+    \b
+    Example:  plantproof import PLANT year-2025.csv
+
+    CSV columns: ts,point,value[,status]. The same file imported twice stands in the lake once. Exits 3 when lines were
+    left out; each is named.
+    """
+    from collector.backfill import import_file  # noqa: PLC0415
+
+    loaded = load_plant(plant)
+    try:
+        rows, faults = import_file(loaded, file)
+    except (SampleFileError, LookupError) as error:
+        raise click.ClickException(str(error)) from error
+    for fault in faults:
+        click.echo(f"left out: {fault}", err=True)
+    click.echo(f"{rows} rows imported", err=True)
+    if faults:
+        sys.exit(exits.QUALITY)

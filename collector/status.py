@@ -1,0 +1,103 @@
+"""What the agent knows of itself: one JSON file, replaced each second; freshness decides, not the socket."""
+
+import datetime as dt
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+STALE_AFTER_S = 5.0
+"""A status file older than this [s] belongs to an agent that is gone or stuck."""
+
+FRESH_PERIODS = 3
+"""Data older than this many periods is not fresh."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SourceStatus:
+    """One source: its link, and how old its data is."""
+
+    kind: str
+    points: int
+    expect_ns: int
+    """The longest time between two readings that is in order [ns]."""
+    state: str = "starting"
+    """starting, connected, lost, refused or stopped"""
+    error: str = ""
+    connects: int = 0
+    readings: int = 0
+    rows: int = 0
+    last_data: float | None = None
+    """Monotonic time of the last readings [s]."""
+
+    def fresh(self, now: float) -> bool:
+        """Return whether data came within three periods."""
+        return self.last_data is not None and (now - self.last_data) * 1e9 <= FRESH_PERIODS * self.expect_ns
+
+
+@dataclass(slots=True, kw_only=True)
+class SinkStatus:
+    """One sink: how far it is, and what stops it."""
+
+    kind: str
+    cursor: int = 0
+    rows: int = 0
+    error: str = ""
+    caught_up: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Status:
+    """The whole agent."""
+
+    agent: str
+    plant: str
+    sources: dict[str, SourceStatus] = field(default_factory=dict)
+    sinks: dict[str, SinkStatus] = field(default_factory=dict)
+    spool: dict[str, Any] = field(default_factory=dict)
+    ledger: dict[str, int] = field(default_factory=dict)
+    started: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat())
+
+    def report(self) -> dict[str, Any]:
+        """Return the status as plain data, freshness judged now."""
+        now = time.monotonic()
+        sources = {}
+        for name, source in self.sources.items():
+            about = asdict(source)
+            last = about.pop("last_data")
+            sources[name] = about | {"age_s": None if last is None else round(now - last, 3), "fresh": source.fresh(now)}
+        healthy = all(s["fresh"] for s in sources.values()) and not any(s.error for s in self.sinks.values())
+        return {
+            "healthy": healthy and not self.spool.get("error"),
+            "agent": self.agent,
+            "plant": self.plant,
+            "pid": os.getpid(),
+            "started": self.started,
+            "updated": dt.datetime.now(dt.UTC).isoformat(),
+            "sources": sources,
+            "sinks": {name: asdict(sink) for name, sink in self.sinks.items()},
+            "spool": self.spool,
+            "ledger": self.ledger,
+        }
+
+    def write(self, path: Path) -> None:
+        """Replace the status file; a torn one cannot be seen (it need not survive a power cut)."""
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(json.dumps(self.report(), ensure_ascii=False, indent=1), encoding="utf-8")
+        temporary.replace(path)
+
+
+def read_status(path: Path, *, now: dt.datetime | None = None) -> dict[str, Any]:
+    """Return the agent's last report; `healthy` is False as soon as the report itself is old.
+
+    Raises FileNotFoundError where no agent ever ran.
+    """
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    age = ((now or dt.datetime.now(dt.UTC)) - dt.datetime.fromisoformat(report["updated"])).total_seconds()
+    report["age_s"] = round(age, 3)
+    if age > STALE_AFTER_S:
+        report["healthy"] = False
+        report["agent_state"] = "stopped" if report.get("stopped") else "no sign of life"
+    return report

@@ -1,0 +1,331 @@
+"""Frozen models of a plant: what stands in plant.toml, assets.csv, points.csv and their kin.
+
+Every model is immutable, takes keywords only, and refuses keys that it does not know. `config.load` builds them and
+reports all faults at once; nothing here touches a file or a socket.
+"""
+
+import datetime as dt
+import fnmatch
+import re
+import zoneinfo
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from config.units import METER_UNITS, Unit, parse_duration, parse_size
+
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+Element = Literal["production", "setup", "delay", "idle", "planned"]
+
+_ID = re.compile(r"[^\s/\\#+*?\[\]]+(/[^\s/\\#+*?\[\]]+)*")
+_ROLE = re.compile(
+    r"state|total|good|reject|rework|product|order|ideal_cycle|apc|alarm|measure|(energy|power)\.[a-z][a-z0-9_]*"
+)
+ROLES = (
+    "state, total, good, reject, rework, product, order, ideal_cycle, energy.<medium>, power.<medium>, apc, alarm, "
+    "measure"
+)
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _size(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def _path_id(value: str) -> str:
+    if not _ID.fullmatch(value) or ".." in value.split("/"):
+        raise ValueError("an id is words joined by '/', without spaces, '..' and any of # + * ? [ ] \\")
+    return value
+
+
+def _role(value: str) -> str:
+    if not _ROLE.fullmatch(value):
+        raise ValueError(f"a role is one of {ROLES}")
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        raise ValueError("a time zone is a name of the IANA database, such as Asia/Shanghai") from None
+    return value
+
+
+def _yes_no(value: object) -> object:
+    words = {"yes": True, "是": True, "no": False, "否": False}
+    if isinstance(value, str):
+        if value.strip().lower() not in words:
+            raise ValueError("write yes or no")
+        return words[value.strip().lower()]
+    return value
+
+
+Duration = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
+"""A duration [ns], written as in "5s"."""
+
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+"""A size [B], written as in "64MiB"."""
+
+Id = Annotated[str, AfterValidator(_path_id)]
+YesNo = Annotated[bool, BeforeValidator(_yes_no)]
+
+
+class Model(BaseModel):
+    """Base of all models: frozen, and unknown keys are faults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Model):
+    """Something to read from: one server, link or broker."""
+
+    id: Id
+    kind: str
+    """The connector's module in connectors/: opcua, modbus, mqtt."""
+    url: str
+    period: Duration = 1_000_000_000
+    """Poll period of its points [ns]."""
+    timeout: Duration = 4_000_000_000
+    """How long one request may take [ns]."""
+    agent: str = ""
+    """The gateway that reads it; empty: any."""
+    security: str = ""
+    """OPC UA policy and mode, "Basic256Sha256/SignAndEncrypt"; "None" must be asked for by name."""
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    client_id: str = ""
+    """MQTT client id; names the persistent session."""
+    unit: int = Field(default=1, ge=0, le=255)
+    """Modbus unit where an address names none."""
+    time_field: str = "/ts"
+    """JSON Pointer to an MQTT payload's own time; the receive time where a payload has none."""
+
+
+class Asset(Model):
+    """One row of the device register (设备台账)."""
+
+    asset: Id
+    name: str = ""
+    kind: str = ""
+    process: str = ""
+    """工序"""
+    production: YesNo = True
+    """生产设备: counts in the equipment networking rate."""
+    key_equipment: YesNo = False
+    key_process: YesNo = False
+    control: Literal["cnc", "nc", "dnc", "fmc", "plc", "dcs", "pcs", "none"] = "none"
+    digital: YesNo = False
+    ideal_cycle: float | None = Field(default=None, gt=0)
+    """Planned run time per item of the default product [s]."""
+    excluded: str = ""
+    """Why it does not count; empty: it counts."""
+    columns: Mapping[str, str] = Field(default_factory=dict)
+    """Further columns of the register, kept as they are."""
+
+
+class Point(Model):
+    """One row of the point table (采集点表)."""
+
+    point: Id
+    asset: Id
+    role: Annotated[str, AfterValidator(_role)] = "measure"
+    source: str = ""
+    """Which source reads it; empty: nothing does, and its samples come from files."""
+    address: str = ""
+    type: str = ""
+    """The value's type on the wire, where the protocol does not say: uint16, int32, float32 ..."""
+    unit: str = ""
+    scale: float = 1.0
+    offset: float = 0.0
+    period: Duration | None = None
+    mode: Literal["poll", "subscribe"] = "poll"
+    store: Literal["change", "all"] = "change"
+    deadband: float = Field(default=0.0, ge=0)
+    """A change up to this much [unit] is no change."""
+    heartbeat: Duration = 60_000_000_000
+    """A value that stays is stored again after this [ns]."""
+    max_hold: Duration | None = None
+    """How long a value holds without a new row [ns]; default 2.5 heartbeats."""
+    modulus: int | None = Field(default=None, gt=1)
+    """A counter that rolls over counts 0 .. modulus-1."""
+    max_rate: float | None = Field(default=None, gt=0)
+    """The fastest a counter can truly count [unit/s]."""
+    states: str = "default"
+    """The state map of a state point."""
+    note: str = ""
+
+    @property
+    def hold_ns(self) -> int:
+        """How long a good value holds without a new row [ns]."""
+        return self.max_hold if self.max_hold is not None else self.heartbeat * 5 // 2
+
+    @property
+    def medium(self) -> str | None:
+        """The medium of an energy or power role."""
+        head, _, medium = self.role.partition(".")
+        return medium if head in ("energy", "power") else None
+
+
+class Break(Model):
+    """Planned pause inside a shift, in the plant's time of day."""
+
+    start: dt.time
+    end: dt.time
+
+
+class Shift(Model):
+    """A shift's times of day; an end before or at the start lies on the next day."""
+
+    name: str
+    start: dt.time
+    end: dt.time
+    breaks: tuple[Break, ...] = ()
+
+
+class Calendar(Model):
+    """Which shifts which assets plan to work on which weekdays."""
+
+    assets: tuple[str, ...] = ("*",)
+    """Patterns of asset ids; `line1/*`."""
+    weekdays: tuple[Weekday, ...] = WEEKDAYS
+    shifts: tuple[Shift, ...] = Field(min_length=1)
+    exceptions: str = ""
+    """File of dates that differ: date, shift, working, start, end, note."""
+    exception_rows: tuple["CalendarException", ...] = ()
+    """The rows of that file."""
+
+    def covers(self, asset: str) -> bool:
+        """Return whether a pattern of this calendar matches the asset's id."""
+        return any(fnmatch.fnmatchcase(asset, pattern) for pattern in self.assets)
+
+
+class CalendarException(Model):
+    """A date on which a shift is worked although the weekday says no, is not worked, or has other times."""
+
+    date: dt.date
+    shift: str = ""
+    """Name of the shift; empty: every shift of the calendar."""
+    working: YesNo
+    start: dt.time | None = None
+    end: dt.time | None = None
+    note: str = ""
+
+
+class Product(Model):
+    """The planned run time per item of a product on an asset."""
+
+    product: str
+    asset: str = "*"
+    """Asset id or pattern."""
+    ideal_cycle: float = Field(gt=0)
+    """Planned run time per item, PRI [s]."""
+
+
+class Spool(Model):
+    """The durable queue between sources and sinks."""
+
+    path: Path = Path("var/spool")
+    max_size: Size = 2 * 2**30
+    when_full: Literal["drop_oldest", "stop"] = "drop_oldest"
+    segment_size: Size = 64 * 2**20
+    commit: Duration = 250_000_000
+    """Samples are committed together this often [ns]; what a power cut may lose of polled data."""
+
+
+class Sink(Model):
+    """A store that samples are written to."""
+
+    kind: str
+    """The sink's module in collector/sinks/: parquet."""
+    id: str = ""
+    """Name of its cursor; default its kind."""
+    path: Path = Path("var/lake")
+    every: Duration = 60_000_000_000
+    """The longest a sample waits for more before a file is written [ns]."""
+    rows: int = Field(default=1_000_000, gt=0)
+    """A file is written once this many rows wait."""
+
+    @property
+    def name(self) -> str:
+        """The cursor's name."""
+        return self.id or self.kind
+
+
+class Networking(Model):
+    """Rule of the equipment networking rate."""
+
+    evidenced_share: float = Field(default=0.5, gt=0, le=1)
+    """Share of planned time with good samples from which a device is networked."""
+
+
+class Plant(Model):
+    """A whole plant: its sources, registers, calendars and stores."""
+
+    id: Id
+    name: str = ""
+    kind: Literal["discrete", "process"] = "discrete"
+    timezone: Annotated[str, AfterValidator(_timezone)] = "Asia/Shanghai"
+    day_start: dt.time = dt.time(0, 0)
+    """The production day turns here."""
+    uncertain: Literal["bad", "good"] = "bad"
+    """How a KPI takes a sample of uncertain status."""
+    demand_interval: Duration = 900_000_000_000
+    sources: tuple[Source, ...] = ()
+    assets: tuple[Asset, ...] = ()
+    points: tuple[Point, ...] = ()
+    products: tuple[Product, ...] = ()
+    calendars: tuple[Calendar, ...] = ()
+    states: Mapping[str, Mapping[str, Element]] = Field(default_factory=dict)
+    """State maps: raw value as text -> time element."""
+    networking: Networking = Networking()
+    spool: Spool = Spool()
+    sinks: tuple[Sink, ...] = ()
+    root: Path = Path()
+    """The folder of plant.toml; relative paths start here."""
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """The plant's time zone."""
+        return zoneinfo.ZoneInfo(self.timezone)
+
+    def resolve(self, path: Path) -> Path:
+        """Return a path of the config as seen from here."""
+        return path if path.is_absolute() else self.root / path
+
+    def points_of(self, asset: str) -> tuple[Point, ...]:
+        """Return the asset's points in the point table's order."""
+        return tuple(point for point in self.points if point.asset == asset)
+
+    def ideal_cycle(self, asset: Asset, product: str | None) -> float | None:
+        """Return the planned run time per item [s] of a product on an asset; None where nothing says it.
+
+        An exact asset in products.csv goes before a pattern, and both before the register's default.
+        """
+        rows = [row for row in self.products if row.product == product]
+        exact = [row.ideal_cycle for row in rows if row.asset == asset.asset]
+        pattern = [row.ideal_cycle for row in rows if fnmatch.fnmatchcase(asset.asset, row.asset)]
+        return next(iter(exact + pattern), asset.ideal_cycle)
+
+
+def groups(assets: Iterable[str]) -> list[str]:
+    """Return every prefix of asset ids that names a group (`line1` of `line1/press2`), sorted."""
+    found = {"/".join(parts[:n]) for parts in (a.split("/") for a in assets) for n in range(1, len(parts))}
+    return sorted(found)
+
+
+def members(assets: Iterable[str], subject: str) -> list[str]:
+    """Return the assets that are `subject` or lie below it, in their order."""
+    return [asset for asset in assets if asset == subject or asset.startswith(f"{subject}/")]
+
+
+def meter_unit(point: Point) -> Unit:
+    """Return the unit of a meter point; KeyError where its unit is not one of METER_UNITS."""
+    return METER_UNITS[point.unit]

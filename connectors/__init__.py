@@ -1,0 +1,1 @@
+"""One protocol, one file: each connector turns a source's bytes into columnar readings."""

@@ -1,0 +1,110 @@
+"""The contract between a connector and the agent.
+
+A connector is one module in connectors/; the module's name is the source's `kind`. It has
+
+* `check(source, point) -> str | None`: what is wrong with a point's address or type, or None; never connects;
+* `class Connector`: one instance per connection. The agent calls `connect` once, iterates `readings` until it ends
+  or raises, then calls `close`, which may be called at any time and more than once. For the next try it makes a new
+  instance: nothing is carried over from a broken connection.
+
+`connect` and `readings` raise SourceLost for what may pass (the agent backs off and tries again) and SourceRefused
+for what a person must mend (the agent says so in status and retries only at its slowest pace). A point that fails
+alone is not an error: it gets a Bad status, and its neighbours flow on.
+
+Columns, not objects: a poll or message burst is one `Readings`, whose arrays run in parallel.
+"""
+
+import importlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.plant import Point, Source
+from config.status import BAD_NO_COMMUNICATION
+
+KINDS = ("opcua", "modbus", "mqtt")
+"""The protocols that are built in."""
+
+
+class SourceLost(Exception):  # noqa: N818  the contract's name: it is a state of the link
+    """The link is down or in doubt: retry with back-off."""
+
+
+class SourceRefused(Exception):  # noqa: N818
+    """The source says no (wrong credentials, certificate, config): a person must act."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """Values of one poll or burst, in parallel arrays of length n."""
+
+    points: NDArray[np.intp]
+    """Positions in the connector's point list."""
+    ts: NDArray[np.int64]
+    """Source time [ns since 1970, UTC]; the receive time where the source gives none."""
+    ts_recv: int
+    """When the agent got them [ns since 1970, UTC]."""
+    value: NDArray[np.float64]
+    """Numbers and booleans (0/1); NaN with `valid` False is null, NaN with `valid` True is the number NaN."""
+    valid: NDArray[np.bool_]
+    """Where False, there is no number: null, or a text."""
+    status: NDArray[np.uint32]
+    """OPC UA StatusCodes."""
+    text: Sequence[str | None] | None = None
+    """Strings, and integers that a float64 cannot hold exactly; None where no row has one."""
+    acknowledge: Callable[[], None] | None = None
+    """Called by the agent after these rows are committed and synced; from the event loop's thread."""
+
+
+def lost(points: NDArray[np.intp], now_ns: int, status: int = BAD_NO_COMMUNICATION) -> Readings:
+    """Return the gap: one row per point with no value and a Bad status, at `now_ns` [ns since 1970, UTC]."""
+    n = len(points)
+    return Readings(
+        points=points,
+        ts=np.full(n, now_ns, np.int64),
+        ts_recv=now_ns,
+        value=np.full(n, np.nan),
+        valid=np.zeros(n, np.bool_),
+        status=np.full(n, status, np.uint32),
+    )
+
+
+class Connector(Protocol):
+    """One connection to one source; see the module's text for who calls what when."""
+
+    def __init__(self, source: Source, points: Sequence[Point]) -> None:
+        """Take the source and its points; never connects."""
+
+    async def connect(self) -> None:
+        """Open the connection and check what can be checked; raises SourceLost or SourceRefused."""
+
+    def readings(self) -> AsyncIterator[Readings]:
+        """Yield what is read, for ever; raises SourceLost when the link is in doubt."""
+
+    async def close(self) -> None:
+        """Let go of every socket and task; never raises, may be called twice."""
+
+
+@runtime_checkable
+class ConnectorModule(Protocol):
+    """What a connector's module must offer."""
+
+    Connector: type[Connector]
+
+    @staticmethod
+    def check(source: Source, point: Point) -> str | None:
+        """Return what is wrong with the point's address or type, or None."""
+
+
+def load(kind: str) -> ConnectorModule:
+    """Import the connector of a source's kind, and with it its protocol library.
+
+    Raises LookupError naming the kinds there are.
+    """
+    if kind not in KINDS:
+        raise LookupError(f"source kind {kind!r} is unknown; it is one of {', '.join(KINDS)}")
+    module: ConnectorModule = importlib.import_module(f"connectors.{kind}")
+    return module

@@ -1,0 +1,144 @@
+"""OPC UA: reads and subscriptions over one session, which is never mended but built anew."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import numpy as np
+from asyncua import Client, ua
+from numpy.typing import NDArray
+
+from config.plant import Point, Source
+from config.status import BAD_NODE_ID_UNKNOWN
+from config.units import NS_PER_SECOND
+from connectors import opcua_address
+from connectors.base import Readings, SourceLost, SourceRefused, lost
+from connectors.opcua_subscription import Subscribed
+from connectors.opcua_values import Stamps, decode
+from connectors.polling import Schedule, by_period
+from connectors.scaling import Scaling
+
+log = logging.getLogger("plantproof.opcua")
+
+OPERATIONS = 1000
+"""Nodes in one request where the server states no limit."""
+WAITING = 64
+"""So many polls and publishes may wait for the agent; then polls pause and the server keeps its changes."""
+CLOSE_S = 2.0
+"""How long saying goodbye may take [s]."""
+
+_REFUSALS = (
+    "BadIdentityToken", "BadUserAccessDenied", "BadSecurity", "BadCertificate", "BadUserSignature", "BadApplicationS"
+)  # fmt: skip
+"""How the names of StatusCodes begin that a person must mend."""
+
+
+def check(source: Source, point: Point) -> str | None:
+    """Return what is wrong with the source's URL or security or the point's address, or None."""
+    return _source_fault(source) or opcua_address.fault(point.address)
+
+
+def _source_fault(source: Source) -> str | None:
+    if not source.url.startswith("opc.tcp://"):
+        return f"url {source.url!r}: an OPC UA server's is opc.tcp://host:4840"
+    if source.security != "None":
+        return (
+            f"security {source.security!r}: this version offers \"None\" alone, which must be asked for by name; "
+            'write security = "None" where the network is trusted'
+        )
+    if source.user or source.password.get_secret_value():
+        return f"user {source.user!r}: without encryption a password would be readable; leave user and password out"
+    return None
+
+
+@contextlib.contextmanager
+def _faults(what: str) -> Iterator[None]:
+    """Turn the library's errors into the contract's."""
+    try:
+        yield
+    except ua.UaStatusCodeError as error:
+        name = ua.StatusCode(ua.UInt32(error.code)).name
+        if name.startswith(_REFUSALS):
+            raise SourceRefused(f"{what}: the server refuses with {name}") from error
+        raise SourceLost(f"{what}: {name}") from error
+    except TimeoutError as error:
+        raise SourceLost(f"{what}: no answer in time") from error
+    except (OSError, ua.UaError) as error:
+        raise SourceLost(f"{what}: {error}") from error
+
+
+class Connector:
+    """One session with one server."""
+
+    def __init__(self, source: Source, points: Sequence[Point]) -> None:
+        """Take the source and its points."""
+        self._source, self._points = source, points
+        self._timeout = source.timeout / NS_PER_SECOND
+        self._scaling, self._stamps = Scaling(points), Stamps(len(points))
+        self._nodes: dict[int, ua.NodeId] = {}
+        self._per_read = self._per_call = OPERATIONS
+        self._queue: asyncio.Queue[Readings | SourceLost] = asyncio.Queue(WAITING)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._client: Client | None = None
+        self.subscriptions: list[Subscribed] = []
+
+    async def connect(self) -> None:
+        """Open the session, read the server's limits and resolve the addresses."""
+        if (fault := _source_fault(self._source)) is not None:
+            raise SourceRefused(fault)
+        # The library's own check of the link must not be stricter than the source's timeout.
+        client = Client(self._source.url, timeout=self._timeout, watchdog_intervall=max(self._timeout, 1.0))
+        self._client = client
+        client.connection_lost_callback = self._dropped
+        with _faults(f"connect to {self._source.url}"):
+            async with asyncio.timeout(5 * self._timeout):
+                await client.connect(auto_reconnect=False)
+                namespaces = await client.get_namespace_array()
+                await self._read_limits(client)
+        for position, point in enumerate(self._points):
+            if (node := opcua_address.resolve(point.address, namespaces)) is not None:
+                self._nodes[position] = node
+
+    async def readings(self) -> AsyncIterator[Readings]:
+        """Yield each poll and each publish; raises SourceLost when the link is in doubt."""
+        unknown = [p for p in range(len(self._points)) if p not in self._nodes]
+        if unknown:
+            yield lost(np.array(unknown, np.intp), time.time_ns(), BAD_NODE_ID_UNKNOWN)
+        polled = [p for p in self._nodes if self._points[p].mode == "poll"]
+        polled += await self._subscribe([p for p in self._nodes if self._points[p].mode == "subscribe"])
+        if self.subscriptions:
+            self._start(self._watch())
+        if polled:
+            self._start(self._poll(polled))
+        while True:
+            item = await self._queue.get()
+            if isinstance(item, SourceLost):
+                raise item
+            yield item
+
+    async def close(self) -> None:
+        """Say goodbye, within CLOSE_S, and let go of the socket and every task."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        client, self._client = self._client, None
+        if client is None:
+            return
+        protocol = client.uaclient.protocol
+        transport = protocol.transport if protocol is not None else None
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await client.disconnect()
+        except Exception as error:  # noqa: BLE001  whatever the library meets, the socket is let go of below
+            log.debug("source %s: goodbye failed: %r", self._source.id, error)
+        finally:
+            client.disconnect_socket()
+            if transport is not None:
+                transport.abort()
+
+    def _start(self, work: "asyncio.Future[None] | object") -> None:
+        raise NotImplementedError

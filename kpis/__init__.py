@@ -1,0 +1,1 @@
+"""Pure frames in, frames out: samples become facts, facts become KPIs and indicators."""

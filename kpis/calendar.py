@@ -1,0 +1,160 @@
+"""Shifts, breaks and exceptions -> planned time, in the plant's time zone.
+
+Half-open intervals in [ns since 1970, UTC]; the zone matters only here and for display. A shift belongs to the
+production date on which it starts. Rules 5 and 6 of docs/kpi-rules.md.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from config.plant import WEEKDAYS, Break, Calendar, Plant, Shift
+
+NS_PER_HOUR = 3_600_000_000_000
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_DAY = dt.timedelta(days=1)
+
+WORK, BREAK, UNSCHEDULED = 0, 1, 2
+"""What a span of calendar time is planned as."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftInstance:
+    """One shift on one production date."""
+
+    name: str
+    date: dt.date
+    start: int
+    end: int
+    breaks: tuple[tuple[int, int], ...]
+
+    @property
+    def label(self) -> str:
+        """Production date and name, as results show it."""
+        return f"{self.date} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """A window cut into spans of one kind of planning; arrays of length n, `edges` of length n + 1."""
+
+    edges: NDArray[np.int64]
+    kind: NDArray[np.int8]
+    shift: NDArray[np.int64]
+    """Position in `shifts`; -1 outside every shift."""
+    shifts: tuple[ShiftInstance, ...]
+
+
+def to_ns(moment: dt.datetime) -> int:
+    """Return an aware datetime as [ns since 1970, UTC], exactly."""
+    return (moment - _EPOCH) // dt.timedelta(microseconds=1) * 1000
+
+
+def local_ns(plant: Plant, date: dt.date, time: dt.time) -> int:
+    """Return a wall time of the plant as [ns since 1970, UTC]; one that a clock change skips moves on by the gap."""
+    return to_ns(dt.datetime.combine(date, time, tzinfo=plant.zone).astimezone(dt.UTC))
+
+
+def local_date(plant: Plant, ns: int) -> dt.date:
+    """Return the calendar date of an instant in the plant's zone."""
+    return (_EPOCH + dt.timedelta(microseconds=ns // 1000)).astimezone(plant.zone).date()
+
+
+def expand(plant: Plant, asset: str, start: int, end: int) -> list[ShiftInstance]:
+    """Return the asset's shift instances that touch [start, end), without overlap, in order of time."""
+    first, last = local_date(plant, start) - 2 * _DAY, local_date(plant, end) + _DAY
+    days = [first + n * _DAY for n in range((last - first).days + 1)]
+    calendars = [c for c in plant.calendars if c.covers(asset)]
+    if calendars:
+        found = [i for day in days for c in calendars for i in _on(plant, c, day)]
+    elif plant.calendars:
+        found = []
+    else:
+        found = [_instance(plant, Shift(name="day", start=plant.day_start, end=plant.day_start), day) for day in days]
+    return [i for i in _without_overlap(found) if i.start < end and i.end > start]
+
+
+def _on(plant: Plant, calendar: Calendar, day: dt.date) -> Iterator[ShiftInstance]:
+    for shift in calendar.shifts:
+        rows = [e for e in calendar.exception_rows if e.date == day and e.shift in ("", shift.name)]
+        working = rows[-1].working if rows else WEEKDAYS[day.weekday()] in calendar.weekdays
+        if working:
+            moved = {"start": rows[-1].start, "end": rows[-1].end} if rows else {}
+            yield _instance(plant, shift.model_copy(update={k: v for k, v in moved.items() if v is not None}), day)
+
+
+def _instance(plant: Plant, shift: Shift, day: dt.date) -> ShiftInstance:
+    over = day + _DAY if shift.end <= shift.start else day
+    start, end = local_ns(plant, day, shift.start), local_ns(plant, over, shift.end)
+    # A break is a time of day: whichever of its days falls inside the shift is meant.
+    spans = sorted(_break(plant, pause, day + n * _DAY) for pause in shift.breaks for n in (-1, 0, 1))
+    united: list[tuple[int, int]] = []
+    for a, b in [(max(a, start), min(b, end)) for a, b in spans]:
+        if united and a <= united[-1][1]:
+            united[-1] = (united[-1][0], max(b, united[-1][1]))
+        elif a < b:
+            united.append((a, b))
+    return ShiftInstance(shift.name, day, start, end, tuple(united))
+
+
+def _break(plant: Plant, pause: Break, day: dt.date) -> tuple[int, int]:
+    over = day + _DAY if pause.end <= pause.start else day
+    return local_ns(plant, day, pause.start), local_ns(plant, over, pause.end)
+
+
+def _without_overlap(found: list[ShiftInstance]) -> list[ShiftInstance]:
+    kept: list[ShiftInstance] = []
+    for shift in sorted(found, key=lambda i: (i.start, i.end)):
+        start = max(shift.start, kept[-1].end) if kept else shift.start
+        if start < shift.end:
+            breaks = tuple((max(a, start), b) for a, b in shift.breaks if b > start)
+            kept.append(ShiftInstance(shift.name, shift.date, start, shift.end, breaks))
+    return kept
+
+
+def spans(plant: Plant, asset: str, start: int, end: int) -> Spans:
+    """Return [start, end) cut into work, break and unscheduled spans of the asset."""
+    shifts = expand(plant, asset, start, end)
+    edges, kind, index = [start], [], []
+    for n, shift in enumerate(shifts):
+        stops = [(shift.start, UNSCHEDULED, -1)]
+        for a, b in shift.breaks:
+            stops += [(a, WORK, n), (b, BREAK, n)]
+        stops.append((shift.end, WORK, n))
+        for stop, before, position in stops:
+            edges.append(min(max(stop, start), end))
+            kind.append(before)
+            index.append(position)
+    edges.append(end)
+    kind.append(UNSCHEDULED)
+    index.append(-1)
+    return Spans(np.array(edges, np.int64), np.array(kind, np.int8), np.array(index, np.int64), tuple(shifts))
+
+
+def hour_starts(plant: Plant, start: int, end: int) -> NDArray[np.int64]:
+    """Return the instants in [start, end) at which an hour of the plant's clock starts, and `start` itself."""
+    step = NS_PER_HOUR // 4  # every zone's offset is a multiple of a quarter of an hour
+    grid = np.arange(start - start % step, end, step, dtype=np.int64)
+    hours = hour_of(plant, grid)
+    turns = grid[np.flatnonzero(np.diff(hours)) + 1]
+    return np.concatenate([[start], turns[turns > start]])
+
+
+def hour_of(plant: Plant, ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each instant the start of its hour of the plant's clock [ns since 1970, UTC]."""
+    local = pl.Series(ns).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(plant.timezone)
+    offset = (local.dt.base_utc_offset() + local.dt.dst_offset()).dt.total_seconds().to_numpy() * 1_000_000_000
+    result: NDArray[np.int64] = ns - (ns + offset) % NS_PER_HOUR
+    return result
+
+
+def day_starts(plant: Plant, start: int, end: int) -> list[tuple[int, dt.date]]:
+    """Return (instant, production date) of every production day that touches [start, end), in order."""
+    first, last = local_date(plant, start) - _DAY, local_date(plant, end) + _DAY
+    days = [first + n * _DAY for n in range((last - first).days + 1)]
+    turns = [(local_ns(plant, day, plant.day_start), day) for day in days]
+    return [t for t, after in zip(turns, [*turns[1:], (end + 1, last)], strict=True) if t[0] < end and after[0] > start]

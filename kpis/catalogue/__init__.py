@@ -1,0 +1,1 @@
+"""One KPI or family, one file."""

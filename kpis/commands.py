@@ -1,0 +1,189 @@
+"""The commands of the KPI rooms: kpi, indicators, evidence build and verify, serve."""
+
+import sys
+from pathlib import Path
+
+import click
+import polars as pl
+
+from config import exits
+from config.load import load_plant
+from config.plant import Plant
+from config.samples import SampleFileError, read_samples
+from kpis import output
+from kpis.compute import PERIODS, WARNINGS, Basis, Window, results, subjects_of
+from kpis.facts import demand, facts
+from kpis.indicators import networking
+from kpis.period import instant
+from kpis.stores import lake
+
+PLANT = click.argument("plant", type=click.Path(path_type=Path, exists=True))
+FROM = click.option("--from", "start", help="Date (start of that production day) or instant with an offset.")
+TO = click.option("--to", "end", help="Date or instant; the period ends before it.")
+SAMPLES = click.option(
+    "--samples", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Compute from this file alone."
+)
+LAKE = click.option("--lake", "lake_path", type=click.Path(path_type=Path), help="Default: the plant's parquet sink.")
+ASSET = click.option("--asset", "subjects", multiple=True, help="Asset, group (line1) or plant id; may be repeated.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+
+
+def lake_of(plant: Plant, given: Path | None) -> Path:
+    """Return the lake to read: the one given, or that of the plant's parquet sink."""
+    if given is not None:
+        return given
+    sinks = [s for s in plant.sinks if s.kind == "parquet"]
+    if not sinks:
+        raise click.UsageError("the plant has no parquet sink; name a lake with --lake, or a file with --samples")
+    return plant.resolve(sinks[0].path)
+
+
+def load_samples(
+    plant: Plant, start: str | None, end: str | None, samples: Path | None, lake_path: Path | None
+) -> tuple[pl.DataFrame, int, int]:
+    """Return the samples that a command asks for and its window [ns since 1970, UTC].
+
+    A bound that is left out is the first or last sample's time.
+    """
+    points = [p.point for p in plant.points]
+    if samples is not None:
+        frame = _from_file(samples, points)
+        times = frame["ts"].to_physical()
+        extent = (int(times.min()), int(times.max())) if frame.height else None  # type: ignore[arg-type]
+    else:
+        folder = lake_of(plant, lake_path)
+        extent = lake.extent(folder, points)
+        if extent is None:
+            raise click.ClickException(f"{folder} holds no samples of this plant; has its agent run?")
+    window = _window(plant, start, end, extent)
+    if samples is None:
+        frame = lake.read(folder, points, *window)
+    return frame, *window
+
+
+def _from_file(path: Path, points: list[str]) -> pl.DataFrame:
+    try:
+        read = read_samples(path)
+    except SampleFileError as error:
+        raise click.ClickException(str(error)) from error
+    for fault in read.faults:
+        click.echo(f"left out: {fault}", err=True)
+    strange = read.samples.filter(~pl.col("point").is_in(points))
+    for point, count in strange.group_by("point").len().sort("point").iter_rows():
+        click.echo(f"left out: {count} rows of point {point!r}, which points.csv does not name", err=True)
+    return read.samples.filter(pl.col("point").is_in(points))
+
+
+def _window(plant: Plant, start: str | None, end: str | None, extent: tuple[int, int] | None) -> tuple[int, int]:
+    try:
+        bounds = [instant(plant, text) if text is not None else None for text in (start, end)]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if None in bounds and extent is None:
+        raise click.UsageError("there are no samples, so name the period with --from and --to")
+    first, last = (given if given is not None else found for given, found in zip(bounds, extent or (0, 0), strict=True))
+    if last <= first:
+        raise click.UsageError(f"the period ends at {end or 'the last sample'}, not after it starts; swap or widen it")
+    return first, last
+
+
+def checked_subjects(plant: Plant, subjects: tuple[str, ...]) -> list[str]:
+    """Return the subjects asked for, all where none is; UsageError where one is unknown."""
+    known = subjects_of(plant)
+    for subject in subjects:
+        if subject not in known:
+            raise click.UsageError(f"--asset {subject!r} is neither an asset, nor a group, nor the plant; it is one of "
+                                   f"{', '.join(known)}")
+    return list(subjects) or known
+
+
+@click.command()
+@PLANT
+@FROM
+@TO
+@click.option("--by", type=click.Choice(PERIODS), default="total", show_default=True)
+@ASSET
+@SAMPLES
+@LAKE
+@JSON
+@click.option("--out", type=click.Path(path_type=Path), help="Write the rows to FILE .json, .csv, .xlsx or .parquet.")
+def kpi(
+    plant: Path,
+    *,
+    start: str | None,
+    end: str | None,
+    by: str,
+    subjects: tuple[str, ...],
+    samples: Path | None,
+    lake_path: Path | None,
+    as_json: bool,
+    out: Path | None,
+) -> None:
+    """Compute KPIs of assets, groups and the plant, with bounds, n/N and data coverage.
+
+    \b
+    Examples:  plantproof kpi PLANT --from 2026-11-20 --to 2026-11-21 --by shift
+               plantproof kpi PLANT --from 2026-11-01 --to 2026-12-01 --asset line1 --json
+               plantproof kpi PLANT --samples day.csv
+
+    Exits 3 when a figure carries a data-quality warning.
+    """
+    loaded = load_plant(plant)
+    chosen = checked_subjects(loaded, subjects)
+    frame, first, last = load_samples(loaded, start, end, samples, lake_path)
+    basis = Basis(facts(loaded, frame, first, last), demand(loaded, frame, first, last))
+    rows = results(loaded, basis, Window(first, last, by), chosen)
+    if out is not None:
+        try:
+            output.write(loaded, rows, out)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        click.echo(f"{rows.height} rows in {out}", err=True)
+    if as_json:
+        click.echo(output.to_json(output.objects(loaded, rows)))
+    elif out is None:
+        output.print_table(output.table(loaded, rows, _title(loaded, first, last, by)))
+    if rows.select(pl.col("flags").list.eval(pl.element().is_in(list(WARNINGS))).list.any().any()).item():
+        sys.exit(exits.QUALITY)
+
+
+def _title(plant: Plant, first: int, last: int, by: str) -> str:
+    ends = pl.Series([first, last]).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(plant.timezone)
+    start, end = ends.dt.strftime("%Y-%m-%d %H:%M:%S %:z").to_list()
+    return f"{plant.name or plant.id}: {start} to {end}, by {by}"
+
+
+@click.command()
+@PLANT
+@FROM
+@TO
+@ASSET
+@SAMPLES
+@LAKE
+@JSON
+def indicators(
+    plant: Path,
+    *,
+    start: str | None,
+    end: str | None,
+    subjects: tuple[str, ...],
+    samples: Path | None,
+    lake_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Compute the equipment networking rate (设备联网率), with the list of devices behind it.
+
+    \b
+    Example:  plantproof indicators PLANT --from 2026-11-01 --to 2026-12-01
+    """
+    loaded = load_plant(plant)
+    chosen = checked_subjects(loaded, subjects)
+    frame, first, last = load_samples(loaded, start, end, samples, lake_path)
+    listed = networking.devices(loaded, frame, first, last)
+    rows = networking.rates(loaded, listed, first, last, chosen)
+    if as_json:
+        data = {"results": output.objects(loaded, rows), "devices": listed.to_dicts()}
+        click.echo(output.to_json(data))
+        return
+    output.print_table(output.table(loaded, rows, _title(loaded, first, last, "total")))
+    output.print_table(output.device_table(listed))

@@ -1,0 +1,1 @@
+"""Packages that anyone can check and recompute."""

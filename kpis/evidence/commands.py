@@ -1,0 +1,62 @@
+"""The commands `plantproof evidence build` and `plantproof evidence verify`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from config import exits
+from config.load import load_plant
+from kpis.commands import FROM, LAKE, PLANT, TO, lake_of, load_samples
+from kpis.evidence.package import build as build_package
+from kpis.evidence.verify import verify as verify_package
+from kpis.output import to_json
+
+
+@click.group()
+def evidence() -> None:
+    """Build and verify packages that anyone can recompute."""
+
+
+@evidence.command()
+@PLANT
+@FROM
+@TO
+@LAKE
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The package to write.")
+def build(plant: Path, *, start: str | None, end: str | None, lake_path: Path | None, out: Path) -> None:
+    """Build the evidence package of a period from the lake.
+
+    \b
+    Example:  plantproof evidence build PLANT --from 2026-11-01 --to 2026-12-01 --out 2026-11.zip
+    """
+    loaded = load_plant(plant)
+    _, first, last = load_samples(loaded, start, end, None, lake_path)
+    out.write_bytes(build_package(loaded, lake_of(loaded, lake_path), first, last))
+    click.echo(f"{out}: {out.stat().st_size} bytes", err=True)
+
+
+@evidence.command()
+@click.argument("package", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--lake", "lake_path", type=click.Path(path_type=Path, exists=True), help="Recompute from these samples.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def verify(package: Path, *, lake_path: Path | None, as_json: bool) -> None:
+    """Check every byte of a package, and compute its figures again.
+
+    \b
+    Examples:  plantproof evidence verify 2026-11.zip
+               plantproof evidence verify 2026-11.zip --lake var/lake
+
+    Without --lake the figures are computed from the facts inside. Exits 4 on any difference.
+    """
+    report = verify_package(package.read_bytes(), lake_path)
+    if as_json:
+        click.echo(to_json({"verified": not report.faults, "checked": report.checked, "faults": report.faults}))
+    else:
+        for line in report.checked:
+            click.echo(f"ok: {line}")
+        for line in report.faults:
+            click.echo(f"FAULT: {line}")
+        click.echo("not verified" if report.faults else "verified")
+    if report.faults:
+        sys.exit(exits.VERIFY)

@@ -1,0 +1,169 @@
+"""Build an evidence package: figures, the facts and registers behind them, and a hash of every file.
+
+A zip that is byte-identical for the same input: entries in order of name, with a fixed time, from files that name no
+clock and no path. datapackage.json follows Data Package v2 (datapackage.org); `sha256sum -c manifest-sha256.txt`
+checks the unpacked folder.
+"""
+
+import hashlib
+import io
+import json
+import tomllib
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from config.plant import Plant
+from config.schema import SAMPLE
+from kpis import output
+from kpis.compute import Basis, Window, results, subjects_of
+from kpis.facts import demand, facts
+from kpis.indicators import networking
+from kpis.stores import lake
+
+FORMAT = 1
+MANIFEST = "manifest-sha256.txt"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything that a package states and a verifier computes again."""
+
+    facts: pl.DataFrame
+    demand: pl.DataFrame
+    devices: pl.DataFrame
+    results: pl.DataFrame
+
+
+def figures(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> Figures:
+    """Compute a package's figures from samples; [start, end) in [ns since 1970, UTC]."""
+    of_facts, of_demand = facts(plant, samples, start, end), demand(plant, samples, start, end)
+    devices = networking.devices(plant, samples, start, end)
+    return Figures(of_facts, of_demand, devices, figures_from(plant, of_facts, of_demand, devices, start, end))
+
+
+def figures_from(
+    plant: Plant, of_facts: pl.DataFrame, of_demand: pl.DataFrame, devices: pl.DataFrame, start: int, end: int
+) -> pl.DataFrame:
+    """Return the RESULT rows of a package from its facts, demand and device list: total and per shift."""
+    basis = Basis(of_facts, of_demand)
+    subjects = subjects_of(plant)
+    rated = networking.rates(plant, devices, start, end, subjects)
+    by_period = [results(plant, basis, Window(start, end, by), subjects) for by in ("total", "shift")]
+    return pl.concat([rated, *by_period])
+
+
+def build(plant: Plant, lake_path: Path, start: int, end: int) -> bytes:
+    """Return the package of [start, end) [ns since 1970, UTC] as the bytes of a zip.
+
+    Raises lake.LakeError where the samples cannot be read.
+    """
+    samples = lake.read(lake_path, [p.point for p in plant.points], start, end)
+    computed = figures(plant, samples, start, end)
+    files: dict[str, bytes] = {f"config/{name}": data for name, data in config_files(plant.root).items()}
+    files["indicators.json"] = output.to_json(output.objects(plant, computed.results)).encode()
+    files["indicators.csv"] = _csv(plant, computed.results)
+    files["devices.csv"] = computed.devices.write_csv().encode("utf-8-sig")
+    for name, frame in (("facts", computed.facts), ("demand", computed.demand), ("devices", computed.devices)):
+        files[f"data/{name}.parquet"] = _parquet(frame)
+    files["datapackage.json"] = output.to_json(describe(plant, files, samples, start, end)).encode()
+    files[MANIFEST] = manifest(files)
+    return pack(files)
+
+
+def config_files(root: Path) -> dict[str, bytes]:
+    """Return plant.toml and every table that it names, by file name; they hold no secrets by rule."""
+    text = (root / "plant.toml").read_bytes()
+    table = tomllib.loads(text.decode())
+    plant = table.get("plant", {})
+    named = [plant.get("assets", "assets.csv"), plant.get("points", "points.csv"), plant.get("products", "products.csv")]
+    named += [c["exceptions"] for c in table.get("calendar", []) if c.get("exceptions")]
+    found = {name: (root / name).read_bytes() for name in dict.fromkeys(named) if (root / name).is_file()}
+    return {"plant.toml": text, **found}
+
+
+def describe(
+    plant: Plant, files: Mapping[str, bytes], samples: pl.DataFrame, start: int, end: int
+) -> dict[str, Any]:
+    """Return the Data Package descriptor: one resource a file, and what is needed to compute the figures again."""
+    resources = [
+        {
+            "name": name.replace("/", "-").replace(".", "-").lower(),
+            "path": name,
+            "format": name.rsplit(".", 1)[-1],
+            "bytes": len(data),
+            "hash": f"sha256:{hashlib.sha256(data).hexdigest()}",
+        }
+        for name, data in sorted(files.items())
+    ]
+    return {
+        "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
+        "name": f"plantproof-evidence-{plant.id.replace('/', '-')}".lower(),
+        "title": f"{plant.name or plant.id}",
+        "resources": resources,
+        "plantproof": {
+            "format": FORMAT,
+            "plant": plant.id,
+            "timezone": plant.timezone,
+            "start_ns": start,
+            "end_ns": end,
+            "samples": samples.height,
+            "samples_sha256": samples_hash(samples),
+        },
+    }
+
+
+def samples_hash(samples: pl.DataFrame) -> str:
+    """Return the SHA-256 of samples in their canonical order and writing, whatever files they lay in."""
+    ordered = samples.sort(list(SAMPLE), nulls_last=False)
+    exact = ordered.with_columns(
+        pl.col("ts", "ts_recv").to_physical(), pl.col("value").map_batches(_bits, return_dtype=pl.Int64)
+    )
+    return hashlib.sha256(exact.write_csv(quote_style="non_numeric").encode()).hexdigest()
+
+
+def _bits(value: pl.Series) -> pl.Series:
+    bits = pl.Series(value.fill_null(0.0).to_numpy().view("int64"))
+    return bits.zip_with(value.is_not_null(), pl.Series([None] * len(value), dtype=pl.Int64))
+
+
+def manifest(files: Mapping[str, bytes]) -> bytes:
+    """Return the manifest's bytes, as `sha256sum -c` reads them."""
+    lines = (f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
+    return "".join(lines).encode()
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """Return a zip of the files that depends on nothing but their names and bytes.
+
+    Stored, not deflated: the bytes do not depend on a version of zlib, so a verifier can pack again and compare.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            archive.writestr(entry, data)
+    return buffer.getvalue()
+
+
+def _csv(plant: Plant, rows: pl.DataFrame) -> bytes:
+    flat = pl.DataFrame(output.objects(plant, rows), infer_schema_length=None)
+    return flat.with_columns(pl.col("flags").list.join(" ")).write_csv().encode("utf-8-sig")
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def read_objects(data: bytes) -> list[dict[str, Any]]:
+    """Return the RESULT objects of an indicators.json."""
+    objects: list[dict[str, Any]] = json.loads(data)
+    return objects

@@ -1,0 +1,64 @@
+"""The REST API over one plant: /health, /api/v1/kpis, /api/v1/indicators."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Query
+
+from config.plant import Plant
+from kpis import output
+from kpis.compute import Basis, Window, results, subjects_of
+from kpis.facts import demand, facts
+from kpis.indicators import networking
+from kpis.period import instant
+from kpis.stores import lake
+
+Start = Annotated[str, Query(alias="from", description="Date or instant", examples=["2026-11-20"])]
+End = Annotated[str, Query(alias="to", description="Date or instant; exclusive", examples=["2026-11-21"])]
+Subjects = Annotated[list[str] | None, Query(alias="asset", description="Assets, groups or the plant")]
+
+
+def make_app(plant: Plant, lake_path: Path) -> FastAPI:
+    """Return the API of a plant whose samples lie in `lake_path`."""
+    app = FastAPI(title="PlantProof", version="1", docs_url=None, redoc_url=None)
+    points = [p.point for p in plant.points]
+
+    def window(start: str, end: str) -> tuple[int, int]:
+        try:
+            first, last = instant(plant, start), instant(plant, end)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        if last <= first:
+            raise HTTPException(422, f"the period ends at {end}, not after it starts at {start}")
+        return first, last
+
+    def checked(subjects: list[str] | None) -> list[str]:
+        known = subjects_of(plant)
+        unknown = sorted(set(subjects or []) - set(known))
+        if unknown:
+            raise HTTPException(404, f"{', '.join(unknown)}: neither an asset, nor a group, nor the plant")
+        return subjects or known
+
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        return {"status": "ok", "plant": plant.id}
+
+    @app.get("/api/v1/kpis")
+    def kpis(
+        start: Start, end: End, by: Literal["shift", "hour", "day", "total"] = "total", asset: Subjects = None
+    ) -> list[dict[str, Any]]:
+        first, last = window(start, end)
+        subjects = checked(asset)
+        samples = lake.read(lake_path, points, first, last)
+        basis = Basis(facts(plant, samples, first, last), demand(plant, samples, first, last))
+        return output.objects(plant, results(plant, basis, Window(first, last, by), subjects))
+
+    @app.get("/api/v1/indicators")
+    def indicators(start: Start, end: End, asset: Subjects = None) -> dict[str, Any]:
+        first, last = window(start, end)
+        subjects = checked(asset)
+        listed = networking.devices(plant, lake.read(lake_path, points, first, last), first, last)
+        rows = networking.rates(plant, listed, first, last, subjects)
+        return {"results": output.objects(plant, rows), "devices": listed.to_dicts()}
+
+    return app

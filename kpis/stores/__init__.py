@@ -1,0 +1,1 @@
+"""Samples by point and time, whatever they lie in."""

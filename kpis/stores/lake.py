@@ -1,0 +1,101 @@
+"""Samples from the Parquet lake, with what a window needs from outside it.
+
+A counter's increment over the window's border needs the last good row before the window and the first one after it;
+they are looked for day by day, at most SEARCH_DAYS away.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from config.schema import SAMPLE, UTC_NS
+from config.status import GOOD, SEVERITY_MASK
+
+SEARCH_DAYS = 31
+_DAY_NS = 86_400_000_000_000
+
+
+class LakeError(Exception):
+    """The lake cannot be read; the message names the folder or file."""
+
+
+def days(lake: Path) -> list[dt.date]:
+    """Return the UTC days for which the lake has samples, in order."""
+    found = (lake / "samples").glob("date=*")
+    return sorted(dt.date.fromisoformat(folder.name.removeprefix("date=")) for folder in found if any(folder.iterdir()))
+
+
+def files(lake: Path, day: dt.date) -> list[Path]:
+    """Return the files of one UTC day, in order of name; half-written ones are not among them."""
+    return sorted((lake / "samples" / f"date={day}").glob("[!.]*.parquet"))
+
+
+def read(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
+    """Return the SAMPLE rows of the points in [start, end) [ns since 1970, UTC], and their neighbours outside it.
+
+    Raises LakeError where a file cannot be read.
+    """
+    first, last = _day(start), _day(end - 1)
+    known = days(lake)
+    inside = [_scan(lake, [d], points) for d in known if first <= d <= last]
+    empty = pl.DataFrame(schema=dict(SAMPLE)).lazy()
+    try:
+        window = pl.concat([empty, *inside]).filter(_between(start, end)).collect()
+        before = [d for d in reversed(known) if d <= first and (first - d).days <= SEARCH_DAYS]
+        after = [d for d in known if d >= last and (d - last).days <= SEARCH_DAYS]
+        seeds = _neighbours(lake, points, before, pl.col("ts") < _at(start), last=True)
+        closing = _neighbours(lake, points, after, pl.col("ts") >= _at(end), last=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise LakeError(f"{lake}: {error}; check the folder, or restore the file from a copy") from error
+    return pl.concat([seeds, window, closing])
+
+
+def extent(lake: Path, points: Sequence[str]) -> tuple[int, int] | None:
+    """Return the first and last time of the points' samples [ns since 1970, UTC]; None where there are none."""
+    known = days(lake)
+    if not known:
+        return None
+    ends = _scan(lake, [known[0], known[-1]], points).select(
+        first=pl.col("ts").min().to_physical(), last=pl.col("ts").max().to_physical()
+    )
+    first, last = ends.collect().row(0)
+    return None if first is None else (first, last)
+
+
+def _neighbours(
+    lake: Path, points: Sequence[str], towards: Iterable[dt.date], where: pl.Expr, *, last: bool
+) -> pl.DataFrame:
+    """Return, per point, the rows from the window's border to the nearest good row outside it."""
+    missing, found = list(points), [pl.DataFrame(schema=dict(SAMPLE))]
+    for day in towards:
+        if not missing:
+            break
+        rows = _scan(lake, [day], missing).filter(where).collect()
+        good = ((pl.col("status") & SEVERITY_MASK) == GOOD) & (pl.col("value").is_not_null() | pl.col("text").is_not_null())
+        nearest = rows.filter(good).group_by("point").agg(pl.max("ts") if last else pl.min("ts"))
+        joined = rows.join(nearest.rename({"ts": "nearest"}), on="point", how="left")
+        beyond = pl.col("ts") < pl.col("nearest") if last else pl.col("ts") > pl.col("nearest")
+        found.append(joined.filter(~beyond.fill_null(value=False)).select(list(SAMPLE)))
+        missing = [p for p in missing if p not in set(nearest["point"])]
+    return pl.concat(found)
+
+
+def _scan(lake: Path, wanted: Sequence[dt.date], points: Sequence[str]) -> pl.LazyFrame:
+    paths = [path for day in dict.fromkeys(wanted) for path in files(lake, day)]
+    if not paths:
+        return pl.DataFrame(schema=dict(SAMPLE)).lazy()
+    return pl.scan_parquet(paths, hive_partitioning=False).filter(pl.col("point").is_in(list(points))).select(list(SAMPLE))
+
+
+def _between(start: int, end: int) -> pl.Expr:
+    return (pl.col("ts") >= _at(start)) & (pl.col("ts") < _at(end))
+
+
+def _at(ns: int) -> pl.Expr:
+    return pl.lit(ns).cast(UTC_NS)
+
+
+def _day(ns: int) -> dt.date:
+    return dt.date(1970, 1, 1) + dt.timedelta(days=ns // _DAY_NS)
