@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import polars as pl
 
@@ -85,11 +86,11 @@ class Agent:
         sink_tasks = [asyncio.create_task(self._sink(s), name=f"sink {s.name}") for s in self.plant.sinks]
         reporter = asyncio.create_task(self._report(), name="status")
         stopping = asyncio.create_task(self._stop.wait())
-        watched = [*sources, committer, *sink_tasks, reporter, stopping]
+        watched: list[asyncio.Task[Any]] = [*sources, committer, *sink_tasks, reporter, stopping]
         done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         self._stop.set()
-        for task in sources:
-            task.cancel()
+        for source in sources:
+            source.cancel()
         await asyncio.gather(*sources, return_exceptions=True)
         self._sources_done.set()
         await committer
@@ -97,12 +98,13 @@ class Agent:
             self._committed.notify_all()
         if sink_tasks:
             await asyncio.wait(sink_tasks, timeout=DRAIN_S)
-        for task in (*sink_tasks, reporter, stopping):
+        rest: list[asyncio.Task[Any]] = [*sink_tasks, reporter, stopping]
+        for task in rest:
             task.cancel()
-        await asyncio.gather(*sink_tasks, reporter, stopping, return_exceptions=True)
+        await asyncio.gather(*rest, return_exceptions=True)
         self._write_status()
-        for task in done:  # a task that ended by itself ended by a fault of ours
-            if task is not stopping and not task.cancelled() and task.exception() is not None:
+        for task in done - {stopping}:  # a task that ended by itself ended by a fault of ours
+            if not task.cancelled() and task.exception() is not None:
                 raise RuntimeError(f"{task.get_name()} ended") from task.exception()
 
     async def _source(self, source: Source) -> None:
@@ -126,7 +128,7 @@ class Agent:
                     status.state, status.error = "lost", str(error)
                 except SourceRefused as error:
                     status.state, status.error = "refused", str(error)
-                except Exception as error:  # noqa: BLE001  a fault of one connector must not stop the others
+                except Exception as error:
                     status.state, status.error = "lost", f"unexpected: {error!r}"
                     self.spool.ledger.add("connector fault", repr(error), source=source.id)
                     log.exception("source %s", source.id)
@@ -240,9 +242,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         if status.caught_up:
             await self._gather(config, self._committed_rows)
-        records = await loop.run_in_executor(
-            self._disk, lambda: list(self.spool.read(status.cursor, READ_BYTES))
-        )
+        records = await loop.run_in_executor(self._disk, lambda: list(self.spool.read(status.cursor, READ_BYTES)))
         status.caught_up = not records or records[-1].seq == self.spool.last
         if not records:
             return False

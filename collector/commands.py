@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from config.faults import ConfigError, Fault
+from config.load import load_plant
 
 from collector.ledger import read_ledger
 from collector.sinks import base as sinks
 from collector.status import read_status
 from config import exits
-from config.faults import ConfigError, Fault
-from config.load import load_plant
 from config.plant import Plant
 from config.samples import SampleFileError
 from config.units import parse_duration
@@ -37,12 +37,16 @@ def faults_of(plant: Plant) -> list[Fault]:
     for n, sink in enumerate(plant.sinks, 1):
         if sink.kind not in sinks.KINDS:
             rule = f"the stores of this version are {', '.join(sinks.KINDS)}"
-            faults.append(Fault(f"plant.toml: sink[{n}].kind", f"sink {sink.name}", sink.kind, rule, "write one of them"))
+            faults.append(
+                Fault(f"plant.toml: sink[{n}].kind", f"sink {sink.name}", sink.kind, rule, "write one of them")
+            )
     for point in plant.points:
-        module, source = kinds.get(point.source, (None, None))
-        fault = module.check(source, point) if module is not None and source is not None else None
+        if point.source not in kinds:
+            continue
+        module, of_point = kinds[point.source]
+        fault = module.check(of_point, point)
         if fault is not None:
-            hint = f"see docs/connectors.md, {source.kind if source else ''}"
+            hint = f"see docs/connectors.md, {of_point.kind}"
             faults.append(Fault("points.csv column address", f"point {point.point}", point.address, fault, hint))
     return faults
 

@@ -118,7 +118,7 @@ class Spool:
         return str(about["id"])
 
     def _scan(self) -> list[Segment]:
-        found = []
+        found: list[Segment] = []
         for file in sorted(self.path.glob("segment-*.db")):
             try:
                 with_rows = _connect(file)
@@ -211,7 +211,7 @@ class Spool:
         taken = 0
         for segment in [s for s in self.segments if s.last > after]:
             rows = segment.open().execute(
-                "SELECT seq, crc, rows, payload FROM batch WHERE seq > ? ORDER BY seq", (after,)
+                "SELECT seq, crc, rows, CAST(payload AS BLOB) FROM batch WHERE seq > ? ORDER BY seq", (after,)
             )
             for seq, crc, count, payload in rows:
                 if checksum(seq, payload) != crc:
@@ -228,7 +228,9 @@ class Spool:
         file = folder / f"batch-{seq:016d}.bin"
         if not file.exists():
             file.write_bytes(payload)
-            self.ledger.add("quarantined", "CRC of a batch does not match", segment=segment.path.name, seq=seq, rows=rows)
+            self.ledger.add(
+                "quarantined", "CRC of a batch does not match", segment=segment.path.name, seq=seq, rows=rows
+            )
 
     def cursor(self, sink: str) -> int:
         """Return the last sequence that the sink has stored; a new sink starts before the oldest batch."""

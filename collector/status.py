@@ -67,7 +67,10 @@ class Status:
         for name, source in self.sources.items():
             about = asdict(source)
             last = about.pop("last_data")
-            sources[name] = about | {"age_s": None if last is None else round(now - last, 3), "fresh": source.fresh(now)}
+            sources[name] = about | {
+                "age_s": None if last is None else round(now - last, 3),
+                "fresh": source.fresh(now),
+            }
         healthy = all(s["fresh"] for s in sources.values()) and not any(s.error for s in self.sinks.values())
         return {
             "healthy": healthy and not self.spool.get("error"),

@@ -36,16 +36,18 @@ def read_samples(path: Path) -> SampleFile:
         if path.suffix == ".parquet":
             frame = pl.read_parquet(path)
         else:
-            frame = pl.read_csv(path, infer_schema=False, encoding="utf8", missing_utf8_is_empty_string=True)
+            frame = pl.read_csv(path, infer_schema=False, encoding="utf8").with_columns(pl.all().fill_null(""))
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise SampleFileError(f"{path}: {error}; hand over a CSV file with the columns ts,point,value[,status]") from error
+        raise SampleFileError(
+            f"{path}: {error}; hand over a CSV file with the columns ts,point,value[,status]"
+        ) from error
     missing = {"ts", "point", "value"} - set(frame.columns)
     if missing:
         raise SampleFileError(
             f"{path}: column {', '.join(sorted(missing))} is missing; the columns are ts,point,value[,status]"
         )
     if path.suffix == ".parquet":
-        return SampleFile(frame.select(list(SAMPLE)).cast(dict(SAMPLE)), ())
+        return SampleFile(frame.select(list(SAMPLE)).cast(pl.Schema(SAMPLE)), ())
     return _typed(path, frame)
 
 
@@ -75,7 +77,7 @@ def _typed(path: Path, frame: pl.DataFrame) -> SampleFile:
     bad = typed.filter(pl.col("fault").is_not_null())
     faults = tuple(f"{path.name}:{line}: {fault}" for line, fault in bad.select("line", "fault").iter_rows())
     good = typed.filter(pl.col("fault").is_null()).with_columns(ts_recv=pl.col("ts"))
-    return SampleFile(good.select(list(SAMPLE)).cast(dict(SAMPLE)), faults)
+    return SampleFile(good.select(list(SAMPLE)).cast(pl.Schema(SAMPLE)), faults)
 
 
 def _instant(text: pl.Expr) -> pl.Expr:

@@ -17,7 +17,7 @@ Columns, not objects: a poll or message burst is one `Readings`, whose arrays ru
 import importlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,5 +106,4 @@ def load(kind: str) -> ConnectorModule:
     """
     if kind not in KINDS:
         raise LookupError(f"source kind {kind!r} is unknown; it is one of {', '.join(KINDS)}")
-    module: ConnectorModule = importlib.import_module(f"connectors.{kind}")
-    return module
+    return cast(ConnectorModule, importlib.import_module(f"connectors.{kind}"))

@@ -95,9 +95,7 @@ class Layout:
         ]
         self._bit_index = np.array([one.address - request.address for one in request.slots], np.intp)
 
-    def decode(
-        self, payload: bytes
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str | None] | None]:
+    def decode(self, payload: bytes) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str | None] | None]:
         """Return value, valid and text of the request's slots, in their order, from a reply's data bytes."""
         data = np.frombuffer(payload, np.uint8)
         if self._bits:

@@ -28,7 +28,7 @@ class Link:
         self._frame = b""
         self._transaction = 0
         self._down = asyncio.Event()
-        # A request's deadline is ours, hence the library's lies behind it; delay 0 keeps it from reconnecting.
+        # A request's deadline is ours, so the library's lies behind it; delay 0 keeps it from reconnecting.
         self._client = AsyncModbusTcpClient(
             host,
             port=port,
@@ -57,8 +57,8 @@ class Link:
     async def ask(self, request: Request, patience: float) -> bytes:
         """Return the data bytes of the reply to one read request, waiting up to `patience` [s].
 
-        Raises ExceptionReply where the device says no, Silent where nothing came in time, and SourceLost where
-        the connection is gone or the reply is not the answer.
+        Raises ExceptionReply where the device says no, Silent where nothing came in time, and SourceLost
+        where the connection is gone or the reply is not the answer.
         """
         self._frame = b""
         task = asyncio.ensure_future(self._send(request))

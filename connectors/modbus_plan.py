@@ -102,12 +102,8 @@ def slot(source: Source, position: int, point: Point) -> Slot:
     kind, order = parse_type(point.type, table)
     count = 1 if table in ("coil", "discrete") else WORDS[kind]
     if address + count > 0x10000:
-        raise ValueError(
-            f"address {point.address!r}: {kind} takes {count} registers, beyond the last one, 65535"
-        )
-    return Slot(
-        position=position, unit=unit, table=table, address=address, count=count, kind=kind, order=order
-    )
+        raise ValueError(f"address {point.address!r}: {kind} takes {count} registers, beyond the last one, 65535")
+    return Slot(position=position, unit=unit, table=table, address=address, count=count, kind=kind, order=order)
 
 
 def plan(slots: Iterable[Slot], *, max_gap: int = MAX_GAP) -> list[Request]:
@@ -134,6 +130,4 @@ def merge(run: list[Slot]) -> Request:
 def _fits(first: Slot, end: int, one: Slot, max_gap: int) -> bool:
     limit = MAX_BITS if one.table in ("coil", "discrete") else MAX_REGISTERS
     same = (one.unit, one.table) == (first.unit, first.table)
-    return (
-        same and one.address - end <= max_gap and max(end, one.address + one.count) - first.address <= limit
-    )
+    return same and one.address - end <= max_gap and max(end, one.address + one.count) - first.address <= limit

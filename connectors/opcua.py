@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import logging
-import math
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 
 import numpy as np
-from asyncua import Client, ua
+from asyncua import ua
+from asyncua.client.client import Client
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.object_ids import ObjectIds
+from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 from numpy.typing import NDArray
 
 from config.plant import Point, Source
@@ -31,8 +34,12 @@ CLOSE_S = 2.0
 """How long saying goodbye may take [s]."""
 
 _REFUSALS = (
-    "BadIdentityToken", "BadUserAccessDenied", "BadSecurity", "BadCertificate", "BadUserSignature", "BadApplicationS"
-)  # fmt: skip
+    "BadIdentityToken",
+    "BadUserAccessDenied",
+    "BadUserSignature",
+    "BadSecurity",
+    "BadCertificate",
+)
 """How the names of StatusCodes begin that a person must mend."""
 
 
@@ -46,11 +53,14 @@ def _source_fault(source: Source) -> str | None:
         return f"url {source.url!r}: an OPC UA server's is opc.tcp://host:4840"
     if source.security != "None":
         return (
-            f"security {source.security!r}: this version offers \"None\" alone, which must be asked for by name; "
+            f'security {source.security!r}: this version offers "None" alone, asked for by name; '
             'write security = "None" where the network is trusted'
         )
     if source.user or source.password.get_secret_value():
-        return f"user {source.user!r}: without encryption a password would be readable; leave user and password out"
+        return (
+            f"user {source.user!r}: without encryption a password would be readable on the wire; "
+            "leave user and password out and let the server admit anonymous readers"
+        )
     return None
 
 
@@ -59,14 +69,14 @@ def _faults(what: str) -> Iterator[None]:
     """Turn the library's errors into the contract's."""
     try:
         yield
-    except ua.UaStatusCodeError as error:
+    except UaStatusCodeError as error:
         name = ua.StatusCode(ua.UInt32(error.code)).name
         if name.startswith(_REFUSALS):
             raise SourceRefused(f"{what}: the server refuses with {name}") from error
         raise SourceLost(f"{what}: {name}") from error
     except TimeoutError as error:
         raise SourceLost(f"{what}: no answer in time") from error
-    except (OSError, ua.UaError) as error:
+    except (OSError, UaError) as error:
         raise SourceLost(f"{what}: {error}") from error
 
 
@@ -140,5 +150,91 @@ class Connector:
             if transport is not None:
                 transport.abort()
 
-    def _start(self, work: "asyncio.Future[None] | object") -> None:
-        raise NotImplementedError
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _dropped(self, error: Exception) -> None:
+        await self._queue.put(SourceLost(f"source {self._source.id}: the connection is gone: {error!r}"))
+
+    async def _read_limits(self, client: Client) -> None:
+        """Take the server's OperationLimits; a server that states none, or 0, gets OPERATIONS."""
+        limits = (
+            ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+            ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+        )
+        values = await client.uaclient.session.read(_reads([ua.NodeId(ua.Int32(number)) for number in limits]))
+        numbers = [v.Value.Value if v.Value is not None else None for v in values]
+        stated = [n if isinstance(n, int) and n > 0 else OPERATIONS for n in numbers]
+        self._per_read, self._per_call = (min(n, OPERATIONS) for n in stated)
+
+    async def _subscribe(self, positions: Sequence[int]) -> list[int]:
+        """Subscribe to points; returns those that the server refused, which are polled instead.
+
+        A poll says each time why the point has no value, and finds it again when the server has it.
+        """
+        refused: dict[int, int] = {}
+        for period, group in by_period(self._source, self._points, positions).items():
+            subscribed = Subscribed(self._points, self._scaling, self._stamps, self._queue.put)
+            nodes = {position: self._nodes[position] for position in group}
+            with _faults("subscribe"):
+                refused |= await subscribed.create(
+                    self._connected().uaclient.session, nodes, period, self._timeout, self._per_call
+                )
+            self.subscriptions.append(subscribed)
+        for position, code in refused.items():
+            log.warning(
+                "source %s: point %s is polled: the server refuses to monitor it with %s",
+                self._source.id,
+                self._points[position].point,
+                ua.StatusCode(ua.UInt32(code)).name,
+            )
+        return list(refused)
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            raise SourceLost(f"source {self._source.id} is closed")
+        return self._client
+
+    async def _watch(self) -> None:
+        """Notice subscriptions that went silent; to the library they live as long as the socket."""
+        while True:
+            await asyncio.sleep(min(s.deadline for s in self.subscriptions) / 4)
+            silent = next((text for s in self.subscriptions if (text := s.silent()) is not None), None)
+            # With a full queue it is the agent that is slow, and the publishes wait for it.
+            if silent is not None and not self._queue.full():
+                await self._queue.put(SourceLost(f"source {self._source.id}: {silent}"))
+                return
+
+    async def _poll(self, positions: Sequence[int]) -> None:
+        """Read each period's points at each of its ticks."""
+        chunks = [
+            [self._chunk(group[i : i + self._per_read]) for i in range(0, len(group), self._per_read)]
+            for group in by_period(self._source, self._points, positions).values()
+        ]
+        schedule = Schedule(list(by_period(self._source, self._points, positions)))
+        try:
+            while True:
+                for group in await schedule.due():
+                    for at, request in chunks[group]:
+                        await self._queue.put(await self._read(at, request))
+        except SourceLost as error:
+            await self._queue.put(error)
+
+    def _chunk(self, positions: Sequence[int]) -> tuple[NDArray[np.intp], ua.ReadParameters]:
+        return np.array(positions, np.intp), _reads([self._nodes[position] for position in positions])
+
+    async def _read(self, positions: NDArray[np.intp], request: ua.ReadParameters) -> Readings:
+        with _faults("read"):
+            values = await self._connected().uaclient.session.read(request)
+        if len(values) != len(positions):
+            raise SourceLost(f"read: {len(values)} values where {len(positions)} were asked for")
+        return self._stamps.apply(decode(positions, values, time.time_ns(), self._scaling))
+
+
+def _reads(nodes: Sequence[ua.NodeId]) -> ua.ReadParameters:
+    """Return a request for the nodes' values, fresh and with both timestamps."""
+    return ua.ReadParameters(
+        MaxAge=0,
+        TimestampsToReturn=ua.TimestampsToReturn.Both,
+        NodesToRead=[ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value) for node in nodes],
+    )

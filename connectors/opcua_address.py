@@ -1,8 +1,9 @@
-"""OPC UA addresses of the point table: `ns=2;s=name`, or `nsu=urn:maker;s=name`, which survives a moved index."""
+"""OPC UA addresses: `ns=2;s=name`, or `nsu=urn:maker;s=name`, which survives a moved namespace index."""
 
 from collections.abc import Sequence
 
 from asyncua import ua
+from asyncua.ua.uaerrors import UaError
 
 
 def split(address: str) -> tuple[str | None, str]:
@@ -18,7 +19,7 @@ def fault(address: str) -> str | None:
     uri, rest = split(address)
     try:
         node = ua.NodeId.from_string(rest)
-    except (ua.UaError, ValueError, TypeError):
+    except (UaError, ValueError, TypeError):
         node = None
     if node is not None and node.Identifier not in (None, "") and uri != "" and not (uri and "ns=" in rest[:3]):
         return None
@@ -29,7 +30,7 @@ def fault(address: str) -> str | None:
 
 
 def resolve(address: str, namespaces: Sequence[str]) -> ua.NodeId | None:
-    """Return the node id of an address on a server with these namespace URIs; None where it has no such URI."""
+    """Return the node id of an address on a server with these namespaces; None where it has no such URI."""
     uri, rest = split(address)
     if uri is None:
         return ua.NodeId.from_string(rest)

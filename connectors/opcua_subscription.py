@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 from asyncua import ua
 from asyncua.client.ua_session import UaSession
+from asyncua.ua.attribute_ids import AttributeIds
 
 from config.plant import Point
 from config.units import NS_PER_SECOND
@@ -44,7 +45,7 @@ class Subscribed:
     ) -> dict[int, int]:
         """Subscribe to nodes by position; returns the StatusCode of each that the server refused.
 
-        `period` [ns] is the publishing and sampling interval; `patience` [s] is how long one request may take.
+        `period` [ns] is the publishing and sampling interval; `patience` [s] bounds one request.
         """
         seconds = period / NS_PER_SECOND
         keep_alives = max(1, round(patience / 2 / seconds))
@@ -53,9 +54,9 @@ class Subscribed:
             RequestedLifetimeCount=ua.Counter(max(3 * keep_alives, math.ceil(LIFETIME_S / seconds))),
             RequestedMaxKeepAliveCount=ua.Counter(keep_alives),
             MaxNotificationsPerPublish=ua.Counter(QUEUE_SIZE),
-            PublishingEnabled=ua.Boolean(True),
+            PublishingEnabled=True,
         )
-        given = await session.create_subscription(asked, self.publish)
+        given = await session.create_subscription(asked, self.take)
         keep_alive = given.RevisedPublishingInterval / 1000 * given.RevisedMaxKeepAliveCount
         self.deadline = max(3 * keep_alive, patience)
         self.heard = time.monotonic()
@@ -79,14 +80,14 @@ class Subscribed:
         every = self._points[position].store == "all"
         trigger = ua.DataChangeTrigger.StatusValueTimestamp if every else ua.DataChangeTrigger.StatusValue
         return ua.MonitoredItemCreateRequest(
-            ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value),
+            ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value),
             MonitoringMode=ua.MonitoringMode.Reporting,
             RequestedParameters=ua.MonitoringParameters(
                 ClientHandle=ua.IntegerId(position),
                 SamplingInterval=ua.Duration(seconds * 1000),
                 Filter=ua.DataChangeFilter(Trigger=trigger),
                 QueueSize=ua.Counter(QUEUE_SIZE),
-                DiscardOldest=ua.Boolean(True),
+                DiscardOldest=True,
             ),
         )
 
@@ -95,8 +96,8 @@ class Subscribed:
         silence = time.monotonic() - self.heard
         return f"nothing was published for {silence:.1f} s" if silence > self.deadline else None
 
-    async def publish(self, result: ua.PublishResult) -> None:
-        """Take one publish: values, a keep-alive (readings without rows: all values stand) or a change of status.
+    async def take(self, result: ua.PublishResult) -> None:
+        """Take one publish: values, a keep-alive (no rows: all values stand) or a change of status.
 
         The library asks for the next publish when this returns, so a full queue makes the server wait.
         """

@@ -47,13 +47,11 @@ def _scalar(variant: ua.Variant | None) -> tuple[float | None, int | str | None,
     return (None, value, True) if isinstance(value, str) else (None, None, False)
 
 
-def decode(
-    positions: NDArray[np.intp], values: Sequence[ua.DataValue], received: int, scaling: Scaling
-) -> Readings:
+def decode(positions: NDArray[np.intp], values: Sequence[ua.DataValue], received: int, scaling: Scaling) -> Readings:
     """Return DataValues as arrays; row i is of the point at `positions[i]`.
 
-    `received` [ns since 1970, UTC] stands in where neither source nor server gives a usable time. An array or a
-    structure makes its point BadNotSupported; an integer beyond 2^53 is a text with all its digits.
+    `received` [ns since 1970, UTC] stands in where neither source nor server gives a usable time. An array or
+    a structure makes its point BadNotSupported; an integer beyond 2^53 is a text with all its digits.
     """
     n = len(values)
     value, valid = np.full(n, np.nan), np.zeros(n, np.bool_)
@@ -84,8 +82,8 @@ def decode(
 class Stamps:
     """Gives a status that changes under an old source time a time of its own.
 
-    Servers turn a value bad, and good again, under the timestamp of its last change; such a row would take the
-    place of the good sample of that time.
+    Servers turn a value bad, and good again, under the timestamp of its last change; such a row would take
+    the place of the good sample of that time.
     """
 
     def __init__(self, points: int) -> None:

@@ -24,8 +24,8 @@ def by_period(source: Source, points: Sequence[Point], positions: Iterable[int])
 class Schedule:
     """Ticks for groups of points, each with its own period.
 
-    Every group is due at once, and then at whole periods after the start. A tick that passed while nobody waited
-    is skipped and counted in `missed`: a stall is never followed by a burst.
+    Every group is due at once, and then at whole periods after the start. A tick that passed while nobody
+    waited is skipped and counted in `missed`: a stall is never followed by a burst.
     """
 
     def __init__(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 import polars as pl
+from config.load import load_plant
 
 from config import exits
-from config.load import load_plant
 from config.plant import Plant
 from config.samples import SampleFileError, read_samples
 from kpis import output
@@ -92,8 +92,9 @@ def checked_subjects(plant: Plant, subjects: tuple[str, ...]) -> list[str]:
     known = subjects_of(plant)
     for subject in subjects:
         if subject not in known:
-            raise click.UsageError(f"--asset {subject!r} is neither an asset, nor a group, nor the plant; it is one of "
-                                   f"{', '.join(known)}")
+            raise click.UsageError(
+                f"--asset {subject!r} is neither an asset, nor a group, nor the plant; it is one of {', '.join(known)}"
+            )
     return list(subjects) or known
 
 

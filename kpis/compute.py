@@ -190,7 +190,7 @@ def _rows(kpi: Kpi, subject: str, summed: pl.DataFrame, period: pl.Expr, flags: 
         coverage="__coverage",
         flags=pl.concat_list(flags).list.drop_nulls(),
         rule=pl.lit(kpi.rule),
-    ).cast(dict(RESULT))
+    ).cast(pl.Schema(RESULT))
 
 
 def _of_demand(

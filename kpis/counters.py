@@ -85,7 +85,7 @@ def _drops(
         return np.where(drop, value, step), drop
     modulus = round(point.modulus * scale)
     rolled = step + modulus
-    plausible = rolled <= fastest if fastest is not None else rolled * 2 <= modulus
+    plausible = (rolled >= 0) & ((rolled <= fastest) if fastest is not None else (rolled * 2 <= modulus))
     reset = drop & ~plausible
     return np.where(reset, value, np.where(drop, rolled, step)), reset
 

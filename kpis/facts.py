@@ -41,7 +41,9 @@ class Cells:
         return np.zeros(len(self.kind), np.int64) if steps is None else np.diff(steps.at(self.edges))
 
 
-def facts(plant: Plant, samples: pl.DataFrame, start: int, end: int, assets: Iterable[str] | None = None) -> pl.DataFrame:
+def facts(
+    plant: Plant, samples: pl.DataFrame, start: int, end: int, assets: Iterable[str] | None = None
+) -> pl.DataFrame:
     """Return the FACT rows of [start, end), with `energy.<medium>` and `metered.<medium>` columns for meters.
 
     samples: a SAMPLE frame in any order; for exact borders it holds, per point, the last good row before the window
@@ -108,7 +110,9 @@ def _of_asset(plant: Plant, asset: Asset, found: dict[str, Series], start: int, 
     frame = pl.DataFrame(columns).filter(pl.col("end") > pl.col("start")).with_columns(asset=pl.lit(asset.asset))
     extra = [name for name in columns if name not in FACT]
     summed = frame.group_by(FACT_KEYS, maintain_order=True).agg(
-        pl.min("start"), pl.max("end"), *(_sum(name) for name in frame.columns if name not in (*FACT_KEYS, "start", "end"))
+        pl.min("start"),
+        pl.max("end"),
+        *(_sum(name) for name in frame.columns if name not in (*FACT_KEYS, "start", "end")),
     )
     return summed.select(*FACT, *extra)
 
@@ -181,7 +185,7 @@ def _ideal_cycles(plant: Plant, asset: Asset, product: pl.Series, cycles: Series
         return declared
     i = np.searchsorted(cycles.ts, at, "right") - 1
     told = pl.Series(cycles.value).gather(np.maximum(i, 0))
-    return told.zip_with(pl.Series((i >= 0)) & (told > 0), declared)
+    return told.zip_with(pl.Series(i >= 0) & (told > 0), declared)
 
 
 def _labels(cells: Cells) -> pl.Series:

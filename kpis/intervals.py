@@ -108,7 +108,7 @@ def timeline(
     np.clip(edges, start, end, out=edges)
     real = np.diff(edges) > 0
     edges, codes = np.append(edges[:-1][real], end), codes[real]
-    turns = np.append(True, codes[1:] != codes[:-1])  # noqa: FBT003
+    turns = np.append(True, codes[1:] != codes[:-1])
     return Timeline(np.append(edges[:-1][turns], end), codes[turns])
 
 
@@ -125,7 +125,9 @@ def _elements(series: Series, states: Mapping[str, str]) -> NDArray[np.int8]:
     value = pl.Series(series.value)
     whole = value.is_finite() & (value == value.round()) & (value.abs() < 2**63)
     number = pl.select(
-        pl.when(whole).then(value.fill_nan(0).cast(pl.Int64, strict=False).cast(pl.String)).otherwise(value.cast(pl.String))
+        pl.when(whole)
+        .then(value.fill_nan(0).cast(pl.Int64, strict=False).cast(pl.String))
+        .otherwise(value.cast(pl.String))
     ).to_series()
     raw = series.text.zip_with(series.text.is_not_null(), number)
     codes = {state: ELEMENTS.index(element) for state, element in states.items()}

@@ -14,9 +14,7 @@ from config.plant import Plant
 
 def objects(plant: Plant, results: pl.DataFrame) -> list[dict[str, Any]]:
     """Return RESULT rows as plain data; instants as ISO 8601 with the plant's offset."""
-    return [
-        row | {"start": _iso(plant, row["start"]), "end": _iso(plant, row["end"])} for row in results.to_dicts()
-    ]
+    return [row | {"start": _iso(plant, row["start"]), "end": _iso(plant, row["end"])} for row in results.to_dicts()]
 
 
 def to_json(data: Any) -> str:
@@ -49,9 +47,11 @@ def write(plant: Plant, results: pl.DataFrame, path: Path) -> None:
 def table(plant: Plant, results: pl.DataFrame, title: str) -> Table:
     """Return RESULT rows as a terminal table: value with bounds, n/N, coverage and flags."""
     shown = Table(title=title, title_justify="left")
-    for name, justify in (("subject", "left"), ("period", "left"), ("KPI", "left"), ("value", "right"),
-                          ("low … high", "right"), ("n / N", "right"), ("coverage", "right"), ("flags", "left")):  # fmt: skip
-        shown.add_column(name, justify=justify, no_wrap=name != "flags")  # type: ignore[arg-type]
+    for name in ("subject", "period", "KPI"):
+        shown.add_column(name, no_wrap=True)
+    for name in ("value", "low … high", "n / N", "coverage"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("flags")
     last = None
     for row in results.iter_rows(named=True):
         if last not in (None, row["subject"]):
@@ -62,8 +62,12 @@ def table(plant: Plant, results: pl.DataFrame, title: str) -> Table:
             row["period"],
             row["kpi"],
             _amount(row["value"], row["unit"]),
-            "" if row["low"] == row["high"] else f"{_number(row['low'], row['unit'])} … {_number(row['high'], row['unit'])}",
-            f"{_plain(row['numerator'])} / {_plain(row['denominator'])}" if row["unit"] == "1" or row["denominator"] != 1.0 else "",
+            ""
+            if row["low"] == row["high"]
+            else f"{_number(row['low'], row['unit'])} … {_number(row['high'], row['unit'])}",
+            f"{_plain(row['numerator'])} / {_plain(row['denominator'])}"
+            if row["unit"] == "1" or row["denominator"] != 1.0
+            else "",
             "" if row["coverage"] is None else f"{row['coverage']:.1%}",
             " ".join(row["flags"]),
         )
@@ -79,7 +83,9 @@ def device_table(listed: pl.DataFrame) -> Table:
     for row in listed.iter_rows(named=True):
         cells = [row[name] for name in columns]
         words = {True: "yes", False: "no", None: ""}
-        shown.add_row(*(f"{c:.1%}" if isinstance(c, float) else words[c] if c in (True, False, None) else c for c in cells))
+        shown.add_row(
+            *(f"{c:.1%}" if isinstance(c, float) else words[c] if c in (True, False, None) else c for c in cells)
+        )
     return shown
 
 

@@ -90,9 +90,7 @@ def _exceptions(rng: random.Random, base: dt.date, shifts: list[Shift]) -> list[
 
 def _calendars(rng: random.Random, base: dt.date) -> list[Calendar]:
     found, chosen = [], rng.sample(SHIFTS, 3)
-    patterns = rng.choice(
-        [[], [["*"]], [["*"]], [["line1/*"], ["line2/*"]], [["*"], ["line1/*"]], [["*/press1"]]]
-    )
+    patterns = rng.choice([[], [["*"]], [["*"]], [["line1/*"], ["line2/*"]], [["*"], ["line1/*"]], [["*/press1"]]])
     for n, assets in enumerate(patterns):
         # Calendars that cover one asset share no shift, or two would start at the same instant.
         mine = chosen[n::2] if len(patterns) > 1 else chosen[: rng.randint(1, 3)]
@@ -120,9 +118,7 @@ def _points(rng: random.Random, assets: list[Asset], pace: int) -> list[Point]:
         for n, row in enumerate(wanted):
             row["max_hold"] = rng.choice([None, None, pace, pace * 2 + 7, pace * 40])
             name = f"{asset.asset}/{row['role']}{n}"
-            found.append(
-                Point(point=name, asset=asset.asset, source="plc", address=str(n), heartbeat=pace, **row)
-            )
+            found.append(Point(point=name, asset=asset.asset, source="plc", address=str(n), heartbeat=pace, **row))
     return found
 
 
@@ -132,9 +128,7 @@ def _instants(rng: random.Random, start: int, end: int, pace: int) -> list[int]:
     while t < end + pace * rng.choice([-2, 1, 3, 3]):
         found.append(t)
         part = rng.choice([0.1, 0.5, 1, 1, 1, 1, 2.5, 6])
-        t += max(SECOND, int(pace * part) // SECOND * SECOND) + rng.choice(
-            [0, 0, 0, 1, rng.randrange(SECOND)]
-        )
+        t += max(SECOND, int(pace * part) // SECOND * SECOND) + rng.choice([0, 0, 0, 1, rng.randrange(SECOND)])
     # An instant exactly on the window's borders is where half-open intervals go wrong.
     return sorted({*found, *rng.sample([start, end, end - 1, start - 1], rng.randint(0, 2))})
 
@@ -161,9 +155,7 @@ def _state(rng: random.Random, point: Point) -> tuple[float | None, str | None]:
 
 
 def _count(rng: random.Random, point: Point, times: list[int]) -> list[float]:
-    digits = next(
-        (digits for medium, unit, digits in METERS if (medium, unit) == (point.medium, point.unit)), 0
-    )
+    digits = next((digits for medium, unit, digits in METERS if (medium, unit) == (point.medium, point.unit)), 0)
     scale = 10**digits
     limit = None if point.modulus is None else point.modulus * scale
     now = rng.choice([0, 7, rng.randrange(10**8)]) % (limit or 10**9)

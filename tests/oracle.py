@@ -169,11 +169,7 @@ def steps(plant: Plant, point: Point, samples: Iterable[Sample]) -> list[Step]:
     """Return the increments of a counter or meter in order of time (rules 8 to 12)."""
     micro = (METER_UNITS[point.unit].factor if point.unit in METER_UNITS else Fraction(1)) * MICRO
     rows = [(row, _number(row) if _good(plant, row) else None) for row in history(samples, point.point)]
-    good = [
-        (place, row[1], round(number * micro))
-        for place, (row, number) in enumerate(rows)
-        if number is not None
-    ]
+    good = [(place, row[1], round(number * micro)) for place, (row, number) in enumerate(rows) if number is not None]
     rate = None if point.max_rate is None else Fraction(point.max_rate) * micro / NS_PER_SECOND
     modulus = None if point.modulus is None else round(point.modulus * micro)
     found = []
@@ -274,8 +270,7 @@ def kpis(found: dict[str, Any], ideal: float | None) -> dict[str, Bounded]:
     busy = sum(found[element] for element in ("production", "setup", "delay", "idle"))
     operation = sum(found[element] for element in ELEMENTS)
     total, good = (
-        None if found[count] is None else found[count] - found[f"{count}_unknown"]
-        for count in ("total", "good")
+        None if found[count] is None else found[count] - found[f"{count}_unknown"] for count in ("total", "good")
     )
     cycle = None if ideal is None else Fraction(ideal) * NS_PER_SECOND
 
@@ -288,9 +283,7 @@ def kpis(found: dict[str, Any], ideal: float | None) -> dict[str, Bounded]:
     nothing = bounded(None, None, None)
     result = dict.fromkeys(("availability", "effectiveness", "quality_ratio", "oee"), nothing)
     everything = busy + unknown
-    result["availability"] = bounded(
-        _over(made, everything), _over(made, busy), _over(made + unknown, everything)
-    )
+    result["availability"] = bounded(_over(made, everything), _over(made, busy), _over(made + unknown, everything))
     if cycle is not None and total is not None:
         work, run = cycle * total, made + unknown
         result["effectiveness"] = bounded(_over(work, run), _over(work, made), _over(work + unknown, run))

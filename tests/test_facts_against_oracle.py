@@ -28,7 +28,9 @@ def summed(frame: pl.DataFrame, column: str) -> int | None:
 def test_facts_and_kpis_are_those_of_the_oracle(seed):
     plant, samples, start, end = generate(seed)
     frame = facts(plant, to_frame(samples), start, end)
-    rows = results(plant, Basis(frame, pl.DataFrame(schema={"asset": pl.String, "medium": pl.String})), Window(start, end))
+    rows = results(
+        plant, Basis(frame, pl.DataFrame(schema={"asset": pl.String, "medium": pl.String})), Window(start, end)
+    )
     for asset in plant.assets:
         mine = frame.filter(pl.col("asset") == asset.asset)
         theirs = oracle.account(plant, asset.asset, samples, start, end)
@@ -37,7 +39,9 @@ def test_facts_and_kpis_are_those_of_the_oracle(seed):
         for name in (*COUNTS, *(f"{c}_unknown" for c in COUNTS), *(n for n in theirs if n.startswith("energy."))):
             same_quantity(summed(mine, name), theirs[name], (asset.asset, name))
         same_quantity(summed(mine, "uncertain"), theirs["uncertain"], (asset.asset, "uncertain"))
-        same_kpis(rows.filter(pl.col("subject") == asset.asset), oracle.kpis(theirs, asset.ideal_cycle), asset.ideal_cycle)
+        same_kpis(
+            rows.filter(pl.col("subject") == asset.asset), oracle.kpis(theirs, asset.ideal_cycle), asset.ideal_cycle
+        )
 
 
 def same_quantity(mine: int | None, theirs: Fraction | None, where: object) -> None:
@@ -62,7 +66,7 @@ def none_or_float(number: Fraction | None) -> float | None:
     return None if number is None else float(number)
 
 
-@pytest.mark.parametrize("seed", range(0, 40))
+@pytest.mark.parametrize("seed", range(40))
 def test_facts_of_a_window_are_the_sum_of_the_facts_of_any_split_of_it(seed):
     plant, samples, start, end = generate(seed)
     frame, rng = to_frame(samples), random.Random(seed)
@@ -75,7 +79,7 @@ def test_facts_of_a_window_are_the_sum_of_the_facts_of_any_split_of_it(seed):
             assert summed(parts.filter(mine), name) == summed(whole.filter(mine), name), (asset, name)
 
 
-@pytest.mark.parametrize("seed", range(0, 40))
+@pytest.mark.parametrize("seed", range(40))
 def test_shuffled_and_repeated_rows_change_nothing(seed):
     plant, samples, start, end = generate(seed)
     rng = random.Random(seed)
@@ -84,7 +88,7 @@ def test_shuffled_and_repeated_rows_change_nothing(seed):
     assert facts(plant, to_frame(again), start, end).equals(facts(plant, to_frame(samples), start, end))
 
 
-@pytest.mark.parametrize("seed", range(0, 40))
+@pytest.mark.parametrize("seed", range(40))
 def test_a_devices_facts_do_not_depend_on_other_devices(seed):
     plant, samples, start, end = generate(seed)
     asset = plant.assets[0].asset
@@ -94,7 +98,7 @@ def test_a_devices_facts_do_not_depend_on_other_devices(seed):
     assert alone.equals(together.select(alone.columns))
 
 
-@pytest.mark.parametrize("seed", range(0, 40))
+@pytest.mark.parametrize("seed", range(40))
 def test_every_nanosecond_is_in_exactly_one_element_and_every_value_within_its_bounds(seed):
     plant, samples, start, end = generate(seed)
     frame = facts(plant, to_frame(samples), start, end)
@@ -102,7 +106,9 @@ def test_every_nanosecond_is_in_exactly_one_element_and_every_value_within_its_b
         mine = frame.filter(pl.col("asset") == asset.asset)
         assert sum(summed(mine, name) or 0 for name in DURATIONS) == end - start
         assert all((mine[name].to_physical() >= 0).all() for name in ELEMENTS)
-    rows = results(plant, Basis(frame, pl.DataFrame(schema={"asset": pl.String, "medium": pl.String})), Window(start, end))
+    rows = results(
+        plant, Basis(frame, pl.DataFrame(schema={"asset": pl.String, "medium": pl.String})), Window(start, end)
+    )
     bounded = rows.filter(pl.col("value").is_not_null() & pl.col("low").is_not_null() & pl.col("high").is_not_null())
     assert bounded.filter((pl.col("low") > pl.col("value")) | (pl.col("value") > pl.col("high"))).is_empty()
     assert bounded.height > 0

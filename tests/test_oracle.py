@@ -84,8 +84,8 @@ def worked(minutes, stops, ideal, made, rejected, *, meals=0, calendars=()):
     return found, kpis(found, ideal)
 
 
-# The worked examples of the KPI rules, by their numbers. Where a published figure was cut, not rounded, or was
-# multiplied from rounded factors, the figure that the example's own numbers give stands here.
+# The worked examples of the KPI rules, by their numbers. Where a published figure was cut, not rounded, or
+# was multiplied from rounded factors, the figure that the example's own numbers give stands here.
 
 
 def test_example_1_gives_availability_performance_quality_and_oee_of_a_shift_with_breaks():
@@ -158,9 +158,7 @@ def test_a_night_shift_seen_after_midnight_keeps_its_date_its_break_and_its_star
     night = shift("night", "22:00", "06:00", ("02:00", "02:30"))
     midnight = MORNING + 16 * HOUR
     pieces = planned(plant(calendars=(Calendar(shifts=(night,)),)), "press", midnight, midnight + 3 * HOUR)
-    told = [
-        (label, (start - midnight) // HOUR, (b - a) // MINUTE, kind) for label, start, a, b, kind in pieces
-    ]
+    told = [(label, (start - midnight) // HOUR, (b - a) // MINUTE, kind) for label, start, a, b, kind in pieces]
     assert told == [
         ("2026-11-20 night", -2, 120, "work"),
         ("2026-11-20 night", -2, 30, "break"),
@@ -250,9 +248,7 @@ def test_of_samples_at_one_instant_the_one_received_last_counts_then_the_worse_o
     first = ("s", ts, ts, 1.0, None, GOOD)
     assert state_at(plant({"point": "s", "role": "state"}), "press", [rival, first], ts) == "delay"
     for worse in [(None, None, GOOD), (1.0, None, BAD)]:
-        told = state_at(
-            plant({"point": "s", "role": "state"}), "press", [("s", ts, ts + 1, *worse), rival], ts
-        )
+        told = state_at(plant({"point": "s", "role": "state"}), "press", [("s", ts, ts + 1, *worse), rival], ts)
         assert told == "unknown"
 
 
@@ -282,6 +278,9 @@ def test_an_increment_across_a_gap_is_kept_and_spread_and_flagged():
 def test_a_step_above_the_rate_is_refused_and_the_next_starts_from_it():
     found = counted((0, 0.0), (10, 21.0), (20, 41.0), max_rate=2.0)
     assert (found["total"], found["refused_steps"], found["uncertain"]) == (20, 1, 21)
+    found = counted((0, 9.0), (10, None, BAD), (20, 200.0), (30, 41.0), max_rate=2.0)
+    events = (found["resets"], found["refused_steps"], found["gap_steps"], found["uncertain"])
+    assert (found["total"], events) == (0, (1, 2, 0, 191 + 41))
 
 
 def test_a_drop_is_a_rollover_only_where_the_step_is_plausible():
@@ -297,11 +296,11 @@ def test_a_drop_is_a_rollover_only_where_the_step_is_plausible():
 
 def test_a_meter_is_counted_in_millionths_of_its_canonical_unit():
     subject = plant({"point": "e", "role": "energy.heat", "unit": "MJ", "max_hold": WEEK})
-    samples = rows("e", (0, 0.1), (50, 0.2), (100, 1.0))
-    # 0.1 MJ = 27777.78 and 1 MJ = 277777.78 millionths of a kWh, each rounded before the difference.
-    assert [step.amount for step in steps(subject, subject.points[0], samples)] == [27778, 222222]
+    samples = rows("e", (0, 0.1), (50, 0.2), (100, 0.4))
+    # 27777.78, 55555.56 and 111111.11 millionths of a kWh, each rounded before the difference.
+    assert [step.amount for step in steps(subject, subject.points[0], samples)] == [27778, 55555]
     found = account(subject, "press", samples, MORNING, MORNING + 100 * SECOND)
-    assert found["energy.heat"] == Fraction(250_000, 10**6)
+    assert found["energy.heat"] == Fraction(83_333, 10**6)
 
 
 @pytest.mark.parametrize(
@@ -333,10 +332,17 @@ def test_roles_that_are_missing_come_from_the_others(roles, expected):
 def test_unknown_time_is_left_out_of_the_value_and_bounds_it():
     points = [{"point": "s", "role": "state", "max_hold": "60s"}, {"point": "n", "role": "total"}]
     subject = plant(*points, {"point": "r", "role": "reject"})
-    samples = rows("s", (0, 1.0), (40, 3.0), (60, 5.0), (80, None, BAD))
+    samples = rows("s", (0, 1.0), (40, 3.0), (45, 2.0), (50, 4.0), (60, 5.0), (80, None, BAD))
     samples += rows("n", (0, 0.0), (100, 50.0)) + rows("r", (0, 0.0), (100, 10.0))
     found = account(subject, "press", samples, MORNING, MORNING + 100 * SECOND)
-    assert durations(found) == {"production": 40, "delay": 20, "planned": 20, "unknown": 20}
+    assert durations(found) == {
+        "production": 40,
+        "setup": 5,
+        "delay": 5,
+        "idle": 10,
+        "planned": 20,
+        "unknown": 20,
+    }
     assert (found["total"], found["total_unknown"], found["good_unknown"]) == (50, 10, 8)
     result = kpis(found, 0.5)
     # Known: 40 pieces, 32 of them good, 40 s of production in 60 s of planned busy time; 20 s are unknown.
@@ -363,9 +369,7 @@ def test_every_nanosecond_is_in_one_element_and_bounds_hold_their_value(seed):
         found = account(subject, asset.asset, samples, start, end)
         assert sum(found[element] for element in DURATIONS) == end - start
         assert found["unmapped"] <= found["unknown"]
-        in_shifts = sum(
-            b - a for *_, a, b, kind in planned(subject, asset.asset, start, end) if kind == "work"
-        )
+        in_shifts = sum(b - a for *_, a, b, kind in planned(subject, asset.asset, start, end) if kind == "work")
         assert in_shifts == end - start - found["break"] - found["unscheduled"]
         for bounded in kpis(found, asset.ideal_cycle).values():
             assert bounded.value is None or bounded.low <= bounded.value <= bounded.high

@@ -88,6 +88,12 @@ def test_the_truth_of_a_window_to_check_by_eye():
     assert found.ideal_total == 6 * 40 * MS + 2 * 45 * MS
 
 
+def test_a_piece_done_at_the_border_belongs_to_the_window_that_ends_there():
+    machine, border = quick_machine(0), 250 * MS  # the first piece is done then
+    assert truth(machine, 0, border).total["A"] == 1
+    assert truth(machine, border, border + 1).total["A"] == 0
+
+
 @EVERY_MACHINE
 def test_the_time_elements_sum_to_the_window_and_windows_add_up(machine):
     begin, end = START - SECOND, PLANT.end + SECOND
@@ -178,6 +184,12 @@ def test_the_changes_replayed_give_the_values_at_every_instant(machine):
             now[change.point.split(".")[1]] = change.value
             change = next(told)
         assert now == (dict.fromkeys(ROLES) if is_out(machine, t) else values_at(machine, t))
+
+
+def test_a_machine_that_begins_in_an_outage_says_so_of_every_point():
+    first = list(changes(quick_machine(0, outages=((0, 100 * MS),))))
+    assert [change[1:] for change in first[:6]] == [(f"quick1.{role}", None) for role in ROLES]
+    assert [change.ts for change in first[6:12]] == [100 * MS] * 6
 
 
 # The plant's files
@@ -485,9 +497,7 @@ def test_an_unavailable_value_goes_out_as_a_bad_status_and_rows_keep_the_recorde
 def test_a_modbus_poller_sees_every_held_value_in_its_order():
     async def run():
         values = [5, 6, 7, 70_000, 8]
-        async with ModbusPlayer(
-            pl.concat([recording(values), recording([1, 2], "state")]), float("inf")
-        ) as player:
+        async with ModbusPlayer(pl.concat([recording(values), recording([1, 2], "state")]), float("inf")) as player:
             assert player.addresses == {"counter": (0, "uint32"), "state": (2, "uint16")}
             client = await modbus_client(player)
             playing = asyncio.create_task(player.play(hold=0.1))

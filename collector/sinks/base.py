@@ -7,7 +7,7 @@ worker thread of the sink's own, so that a slow store delays nobody else.
 """
 
 import importlib
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import polars as pl
 
@@ -52,5 +52,4 @@ def load(kind: str) -> SinkModule:
     """Import the sink of a kind; LookupError names the kinds there are."""
     if kind not in KINDS:
         raise LookupError(f"sink kind {kind!r} is unknown; it is one of {', '.join(KINDS)}")
-    module: SinkModule = importlib.import_module(f"collector.sinks.{kind}")
-    return module
+    return cast(SinkModule, importlib.import_module(f"collector.sinks.{kind}"))

@@ -108,7 +108,7 @@ class ModbusServer:
             self.requests[pdu.function_code] += 1
         return pdu
 
-    async def _fill(  # noqa: PLR0917  the library's signature
+    async def _fill(
         self,
         unit: int,
         function_code: int,

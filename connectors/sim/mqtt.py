@@ -90,9 +90,7 @@ class MqttMachine:
         if info is not None:
             await asyncio.to_thread(info.wait_for_publish, 10)
             if not info.is_published():
-                raise TimeoutError(
-                    f"{self.topic}: the broker did not acknowledge the last message within 10 s"
-                )
+                raise TimeoutError(f"{self.topic}: the broker did not acknowledge the last message within 10 s")
         self.finished.set()
 
 

@@ -33,8 +33,7 @@ def columns(table: pl.DataFrame) -> dict[str, NodeType]:
     texts = table.select("point", text=_text())
     kinds = texts.group_by("point", maintain_order=True).agg(
         whole=pl.col("text").cast(pl.Int64, strict=False).is_null().sum() == pl.col("text").is_null().sum(),
-        number=pl.col("text").cast(pl.Float64, strict=False).is_null().sum()
-        == pl.col("text").is_null().sum(),
+        number=pl.col("text").cast(pl.Float64, strict=False).is_null().sum() == pl.col("text").is_null().sum(),
         known=pl.col("text").is_not_null().any(),
     )
     return {
@@ -155,9 +154,7 @@ def _addresses(recorded: list[Row], kinds: Mapping[str, NodeType]) -> dict[str, 
     for point, kind in kinds.items():
         numbers = [value for _, name, value in recorded if name == point and isinstance(value, int)]
         if kind != "int64" or min(numbers) < 0 or max(numbers) >= 1 << 32:
-            raise ValueError(
-                f"point {point!r} is no whole number from 0 to 2^32-1; leave it out of the table"
-            )
+            raise ValueError(f"point {point!r} is no whole number from 0 to 2^32-1; leave it out of the table")
         found[point] = (address, "uint16" if max(numbers) < 1 << 16 else "uint32")
         address += 1 if max(numbers) < 1 << 16 else 2
     return found

@@ -39,10 +39,7 @@ def write_plant(folder: Path, endpoints: Endpoints, start: int, duration: int) -
     _write_csv(folder / "points.csv", list(_points()))
     _write_csv(
         folder / "products.csv",
-        [
-            {"product": name, "asset": "*", "ideal_cycle": str(ns / SECOND)}
-            for name, ns in IDEAL_CYCLES.items()
-        ],
+        [{"product": name, "asset": "*", "ideal_cycle": str(ns / SECOND)} for name, ns in IDEAL_CYCLES.items()],
     )
     first = dt.datetime.fromtimestamp(start // SECOND, zoneinfo.ZoneInfo(TIMEZONE)) - dt.timedelta(hours=6)
     toml = folder / "plant.toml"
@@ -152,9 +149,7 @@ def _points() -> Iterator[Row]:
         yield row(asset, "state", "mills", f"{unit}/holding:{STATE}", type="uint16")
         yield row(asset, "total", "mills", f"{unit}/holding:{TOTAL}", **total)
         yield row(asset, "reject", "mills", f"{unit}/holding:{REJECT}", type="uint32")
-        yield row(
-            asset, "energy.electricity", "mills", f"{unit}/holding:{ENERGY}", type="uint32", scale="0.01"
-        )
+        yield row(asset, "energy.electricity", "mills", f"{unit}/holding:{ENERGY}", type="uint32", scale="0.01")
     for role in ("state", "total", "good", "product"):
         yield row(ROBOT, role, "cells", f"{ROBOT_TOPIC}#/{role}")
     yield row(ROBOT, "energy.electricity", "cells", f"{ROBOT_TOPIC}#/energy")

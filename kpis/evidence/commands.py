@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 import click
+from config.load import load_plant
 
 from config import exits
-from config.load import load_plant
 from kpis.commands import FROM, LAKE, PLANT, TO, lake_of, load_samples
 from kpis.evidence.package import build as build_package
 from kpis.evidence.verify import verify as verify_package

@@ -81,15 +81,17 @@ def config_files(root: Path) -> dict[str, bytes]:
     text = (root / "plant.toml").read_bytes()
     table = tomllib.loads(text.decode())
     plant = table.get("plant", {})
-    named = [plant.get("assets", "assets.csv"), plant.get("points", "points.csv"), plant.get("products", "products.csv")]
+    named = [
+        plant.get("assets", "assets.csv"),
+        plant.get("points", "points.csv"),
+        plant.get("products", "products.csv"),
+    ]
     named += [c["exceptions"] for c in table.get("calendar", []) if c.get("exceptions")]
     found = {name: (root / name).read_bytes() for name in dict.fromkeys(named) if (root / name).is_file()}
     return {"plant.toml": text, **found}
 
 
-def describe(
-    plant: Plant, files: Mapping[str, bytes], samples: pl.DataFrame, start: int, end: int
-) -> dict[str, Any]:
+def describe(plant: Plant, files: Mapping[str, bytes], samples: pl.DataFrame, start: int, end: int) -> dict[str, Any]:
     """Return the Data Package descriptor: one resource a file, and what is needed to compute the figures again."""
     resources = [
         {

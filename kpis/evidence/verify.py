@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
-
 from config.load import load_plant
+
 from config.plant import Plant
 from kpis import output
 from kpis.evidence.package import MANIFEST, figures, figures_from, pack, read_objects, samples_hash
@@ -45,7 +45,9 @@ def verify(data: bytes, lake_path: Path | None = None) -> Report:
         report.faults.append(f"not a package that can be opened: {error}")
         return report
     if pack(files) != data:
-        report.faults.append("the archive is not written as the builder writes it: bytes between its files were changed")
+        report.faults.append(
+            "the archive is not written as the builder writes it: bytes between its files were changed"
+        )
     _check_bytes(files, report)
     if report.faults:
         return report

@@ -100,4 +100,4 @@ def _rate(plant: Plant, table: pl.DataFrame, start: int, end: int, subject: str)
              "low": value, "high": value, "unit": "1", "numerator": float(n), "denominator": float(total),
              "coverage": coverage, "flags": [], "rule": rule}
         )  # fmt: skip
-    return pl.DataFrame(rows, schema_overrides={"flags": pl.List(pl.String)}).cast(dict(RESULT))
+    return pl.DataFrame(rows, schema_overrides={"flags": pl.List(pl.String)}).cast(pl.Schema(RESULT))

@@ -73,7 +73,9 @@ def _neighbours(
         if not missing:
             break
         rows = _scan(lake, [day], missing).filter(where).collect()
-        good = ((pl.col("status") & SEVERITY_MASK) == GOOD) & (pl.col("value").is_not_null() | pl.col("text").is_not_null())
+        good = ((pl.col("status") & SEVERITY_MASK) == GOOD) & (
+            pl.col("value").is_not_null() | pl.col("text").is_not_null()
+        )
         nearest = rows.filter(good).group_by("point").agg(pl.max("ts") if last else pl.min("ts"))
         joined = rows.join(nearest.rename({"ts": "nearest"}), on="point", how="left")
         beyond = pl.col("ts") < pl.col("nearest") if last else pl.col("ts") > pl.col("nearest")
@@ -86,7 +88,9 @@ def _scan(lake: Path, wanted: Sequence[dt.date], points: Sequence[str]) -> pl.La
     paths = [path for day in dict.fromkeys(wanted) for path in files(lake, day)]
     if not paths:
         return pl.DataFrame(schema=dict(SAMPLE)).lazy()
-    return pl.scan_parquet(paths, hive_partitioning=False).filter(pl.col("point").is_in(list(points))).select(list(SAMPLE))
+    return (
+        pl.scan_parquet(paths, hive_partitioning=False).filter(pl.col("point").is_in(list(points))).select(list(SAMPLE))
+    )
 
 
 def _between(start: int, end: int) -> pl.Expr:

@@ -1,0 +1,115 @@
+"""References and rules between the parts of a plant: what no part can know alone."""
+
+import fnmatch
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+
+from config.faults import Fault
+from config.plant import Calendar, Plant, Point
+from config.units import METER_UNITS
+
+_METERS = {"energy": ("energy", "volume", "mass"), "power": ("power",)}
+_ONCE = ("state", "product", "ideal_cycle")
+_COUNTING = ("total", "good", "reject", "rework")
+
+Places = Mapping[tuple[str, str], str]
+
+
+def cross_check(plant: Plant, places: Places) -> Iterator[Fault]:
+    """Yield the faults of a plant whose parts are each sound; `places` says where each part stands."""
+    yield from _twice(plant)
+    for point in plant.points:
+        yield from _point(plant, point, places.get(("Point", point.point), "points.csv"))
+    yield from _once_an_asset(plant, places)
+    for n, calendar in enumerate(plant.calendars, 1):
+        yield from _calendar(plant, calendar, f"plant.toml: calendar[{n}]")
+    for n, source in enumerate(plant.sources, 1):
+        if "://" not in source.url:
+            hint = "write such as opc.tcp://host:4840, modbus+tcp://host:502 or mqtt://host:1883"
+            yield Fault(f"plant.toml: source[{n}].url", f"source {source.id}", source.url, "has no scheme", hint)
+
+
+def _twice(plant: Plant) -> Iterator[Fault]:
+    for name, ids in (("source", [s.id for s in plant.sources]), ("sink", [s.name for s in plant.sinks])):
+        for one, count in Counter(ids).items():
+            if count > 1:
+                yield Fault(f"plant.toml: {name}", f"{name} id", one, f"stands {count} times", "give each its own id")
+    for (product, asset), count in Counter((p.product, p.asset) for p in plant.products).items():
+        if count > 1:
+            rule = f"has {count} rows for asset {asset}"
+            yield Fault("products.csv", "product", product, rule, "keep one ideal cycle for each product and asset")
+
+
+def _point(plant: Plant, point: Point, place: str) -> Iterator[Fault]:
+    thing = f"point {point.point}"
+    assets, sources = [a.asset for a in plant.assets], [s.id for s in plant.sources]
+    if point.asset not in assets:
+        hint = _near(point.asset, assets) or "add the asset to assets.csv"
+        yield Fault(f"{place} column asset", thing, point.asset, "is not in the device register", hint)
+    if point.source and point.source not in sources:
+        hint = _near(point.source, sources) or "add a [[source]] of this id to plant.toml"
+        yield Fault(f"{place} column source", thing, point.source, "is no source of plant.toml", hint)
+    if point.source and not point.address:
+        yield Fault(f"{place} column address", thing, "", "is missing", "write where the source has it")
+    if point.role == "state" and point.states not in plant.states:
+        hint = _near(point.states, list(plant.states)) or f"write one of {', '.join(plant.states)}"
+        yield Fault(f"{place} column states", thing, point.states, "is no state map", hint)
+    yield from _counts(point, thing, place)
+
+
+def _counts(point: Point, thing: str, place: str) -> Iterator[Fault]:
+    head = point.role.partition(".")[0]
+    if head in _METERS:
+        allowed = [name for name, unit in METER_UNITS.items() if unit.dimension in _METERS[head]]
+        if point.unit not in allowed:
+            rule = f"is no unit for role {point.role}"
+            yield Fault(f"{place} column unit", thing, point.unit, rule, f"write one of {', '.join(allowed)}")
+    if point.modulus is not None and point.role not in _COUNTING and head != "energy":
+        rule = f"only counters roll over, and the role is {point.role}"
+        yield Fault(f"{place} column modulus", thing, point.modulus, rule, "empty the cell, or mend the role")
+
+
+def _once_an_asset(plant: Plant, places: Places) -> Iterator[Fault]:
+    first: dict[tuple[str, str], str] = {}
+    for point in plant.points:
+        if point.role not in _ONCE:
+            continue
+        before = first.setdefault((point.asset, point.role), point.point)
+        if before != point.point:
+            place = places.get(("Point", point.point), "points.csv")
+            rule = f"asset {point.asset} has its {point.role} from {before} already"
+            yield Fault(f"{place} column role", f"point {point.point}", point.role, rule, "keep one of them")
+
+
+def _calendar(plant: Plant, calendar: Calendar, place: str) -> Iterator[Fault]:
+    names = [shift.name for shift in calendar.shifts]
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield Fault(f"{place}.shifts", "shift", name, f"stands {count} times", "give each shift its own name")
+    for pattern in calendar.assets:
+        if not any(fnmatch.fnmatchcase(a.asset, pattern) for a in plant.assets):
+            hint = "mend the pattern, or leave `assets` out for every asset"
+            yield Fault(f"{place}.assets", "pattern", pattern, "matches no asset of the register", hint)
+    for row in calendar.exception_rows:
+        if row.shift and row.shift not in names:
+            hint = _near(row.shift, names) or f"write one of {', '.join(names)}, or leave it empty for every shift"
+            yield Fault(f"{calendar.exceptions}: {row.date}", "shift", row.shift, "is no shift of the calendar", hint)
+    yield from _breaks(calendar, place)
+
+
+def _breaks(calendar: Calendar, place: str) -> Iterator[Fault]:
+    for shift in calendar.shifts:
+        for pause in shift.breaks:
+            over = shift.end <= shift.start
+            inside = (shift.start <= pause.start < shift.end) if not over else (
+                pause.start >= shift.start or pause.start < shift.end
+            )  # fmt: skip
+            if not inside:
+                rule = f"does not lie in shift {shift.name} ({shift.start} to {shift.end})"
+                yield Fault(f"{place}.shifts", "break", str(pause.start), rule, "mend its times, or the shift's")
+
+
+def _near(word: str, known: Sequence[str] | Iterable[str]) -> str:
+    near = get_close_matches(word, list(known), 1, 0.6)
+    return f"did you mean {near[0]!r}?" if near else ""

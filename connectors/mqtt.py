@@ -1,0 +1,166 @@
+"""MQTT: subscribes to topics and acknowledges a message only after its rows are on disk."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from config.plant import Point, Source
+from config.units import NS_PER_SECOND
+from connectors.base import Readings, SourceLost, SourceRefused
+from connectors.mqtt_decode import TYPES, Row, Topic, split
+from connectors.mqtt_link import Link, Message
+from connectors.scaling import Scaling
+
+log = logging.getLogger("plantproof.mqtt")
+
+BURST = 500
+"""So many messages that wait together become one Readings."""
+TOPICS = 200
+"""Topics in one SUBSCRIBE."""
+WATCH_S = 1.0
+"""How often the network thread is looked after [s]."""
+CLOSE_S = 2.0
+LOG_EVERY = 1000
+"""Payloads that do not fit are all counted; of each topic the first and each so many are logged."""
+
+
+def check(source: Source, point: Point) -> str | None:
+    """Return what is wrong with the source's URL or the point's address or type, or None."""
+    if (fault := _source_fault(source)) is not None:
+        return fault
+    try:
+        split(point.address)
+    except ValueError as error:
+        return str(error)
+    if point.type not in TYPES:
+        return f"type {point.type!r} is none of {', '.join(TYPES[1:])}; leave it empty to take the payload's own"
+    return None
+
+
+def _source_fault(source: Source) -> str | None:
+    try:
+        url = urlsplit(source.url)
+        complete = url.scheme == "mqtt" and bool(url.hostname) and url.port != 0
+    except ValueError:
+        complete = False
+    if not complete:
+        return (
+            f"url {source.url!r}: this version reads mqtt://host:port alone; "
+            "put a bridge (a local broker) in front of mqtts:// and ws:// brokers"
+        )
+    if source.time_field and not source.time_field.startswith("/"):
+        return f"time_field {source.time_field!r}: it is a JSON Pointer such as /ts"
+    return None
+
+
+class Connector:
+    """One session with one broker."""
+
+    def __init__(self, source: Source, points: Sequence[Point]) -> None:
+        """Take the source and its points; raises ValueError where `check` would have found a fault."""
+        self._source = source
+        scaling = Scaling(points)
+        members: dict[str, list[tuple[int, str, Point]]] = {}
+        for position, point in enumerate(points):
+            topic, pointer = split(point.address)
+            members.setdefault(topic, []).append((position, pointer, point))
+        self._topics = {topic: Topic(rows, source.time_field, scaling) for topic, rows in members.items()}
+        self._scaling = scaling
+        self._link: Link | None = None
+        self.faults: Counter[str] = Counter()
+        """Payloads that did not fit, by topic."""
+
+    async def connect(self) -> None:
+        """Connect and subscribe; raises SourceLost, and SourceRefused where the broker refuses either."""
+        if (fault := _source_fault(self._source)) is not None:
+            raise SourceRefused(fault)
+        source, url = self._source, urlsplit(self._source.url)
+        link = Link(source.client_id, source.user, source.password.get_secret_value(), source.timeout / NS_PER_SECOND)
+        self._link = link
+        await link.open(url.hostname or "", url.port or 1883)
+        if source.client_id and not link.session_present:
+            log.warning(
+                "source %s: the broker has no session of %r; what was sent before now is not in it",
+                source.id,
+                source.client_id,
+            )
+        topics = list(self._topics)
+        for start in range(0, len(topics), TOPICS):
+            await link.subscribe(topics[start : start + TOPICS])
+
+    async def readings(self) -> AsyncIterator[Readings]:
+        """Yield what came in, up to BURST messages at a time; raises SourceLost when the link is down."""
+        while True:
+            link = self._link
+            if link is None:
+                raise SourceLost(f"source {self._source.id} is closed")
+            messages = [link.messages.popleft() for _ in range(min(BURST, len(link.messages)))]
+            if messages:
+                readings = self._take(link, messages)
+                if readings is not None:
+                    yield readings
+            elif link.lost is not None:
+                raise SourceLost(f"source {self._source.id}: {link.lost}")
+            elif not link.alive():
+                raise SourceLost(f"source {self._source.id}: the network thread died")
+            else:
+                await link.wait(WATCH_S)
+
+    async def close(self) -> None:
+        """Disconnect, within CLOSE_S; the broker keeps the session, and what is not acknowledged."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close(CLOSE_S)
+
+    def _take(self, link: Link, messages: Sequence[Message]) -> Readings | None:
+        """Return the rows of messages; None where there are none, and then they are acknowledged here."""
+        rows: list[Row] = []
+        for message in messages:
+            topic = self._topics.get(message.topic)
+            if topic is None:  # a topic of an older point table that the session still holds
+                self._fault(message.topic, "no point reads it")
+                continue
+            found, reason = topic.rows(message.payload, message.received)
+            rows += found
+            if reason is not None:
+                self._fault(message.topic, reason)
+        acknowledge = _acknowledge(link, messages)
+        if not rows:
+            acknowledge()
+            return None
+        return self._readings(rows, acknowledge)
+
+    def _fault(self, topic: str, reason: str) -> None:
+        self.faults[topic] += 1
+        if self.faults[topic] % LOG_EVERY == 1:
+            log.warning(
+                "source %s, topic %r: %s (payload at fault number %d)",
+                self._source.id,
+                topic,
+                reason,
+                self.faults[topic],
+            )
+
+    def _readings(self, rows: Sequence[Row], acknowledge: Callable[[], None]) -> Readings:
+        positions = np.array([row.position for row in rows], np.intp)
+        raw = np.array([np.nan if row.value is None else row.value for row in rows], np.float64)
+        text = [row.text for row in rows]
+        return Readings(
+            points=positions,
+            ts=np.array([row.ts for row in rows], np.int64),
+            ts_recv=time.time_ns(),
+            value=self._scaling.apply(positions, raw),
+            valid=np.array([row.value is not None for row in rows], np.bool_),
+            status=np.array([row.status for row in rows], np.uint32),
+            text=text if any(word is not None for word in text) else None,
+            acknowledge=acknowledge,
+        )
+
+
+def _acknowledge(link: Link, messages: Sequence[Message]) -> Callable[[], None]:
+    ids = [(message.mid, message.qos) for message in messages if message.qos > 0]
+    return lambda: link.ack(ids)

@@ -1,0 +1,125 @@
+"""What is stored of what is read: changes, heartbeats and gaps."""
+
+import numpy as np
+import polars as pl
+
+from collector.batch import Intake, to_frame
+from config.plant import Point
+from config.schema import SAMPLE, require
+from config.status import BAD_NO_COMMUNICATION, BAD_SHUTDOWN
+from connectors.base import Readings
+
+S = 1_000_000_000
+POINTS = [
+    Point(point="a", asset="m", source="s", address="1", period="1s", heartbeat="10s"),
+    Point(point="b", asset="m", source="s", address="2", period="1s", heartbeat="10s", deadband=0.5),
+    Point(point="c", asset="m", source="s", address="3", period="1s", store="all"),
+]
+
+
+def readings(at, points, values, *, ts=None, text=None, status=None):
+    n = len(points)
+    return Readings(
+        points=np.array(points, np.intp),
+        ts=np.array(ts if ts is not None else [at] * n, np.int64),
+        ts_recv=at,
+        value=np.array([np.nan if v is None else v for v in values], float),
+        valid=np.array([v is not None for v in values]),
+        status=np.array(status or [0] * n, np.uint32),
+        text=text,
+    )
+
+
+def stored(intake, reading):
+    """(point, ts in seconds, value) of the rows that are kept."""
+    rows = intake.take(reading)
+    if not rows:
+        return []
+    frame = to_frame(rows, pl.Series([p.point for p in POINTS]))
+    require(frame, SAMPLE)
+    return list(frame.select("point", pl.col("ts").to_physical() // S, "value").iter_rows())
+
+
+def test_a_value_is_stored_when_it_changes_and_not_while_it_stays():
+    intake = Intake(POINTS, 0)
+    assert stored(intake, readings(1 * S, [0], [7.0])) == [("a", 1, 7.0)]
+    assert stored(intake, readings(2 * S, [0], [7.0])) == []
+    assert stored(intake, readings(3 * S, [0], [8.0])) == [("a", 3, 8.0)]
+
+
+def test_a_value_that_stays_is_stored_again_at_each_heartbeat():
+    intake = Intake(POINTS, 0)
+    kept = [stored(intake, readings(t * S, [0], [7.0])) for t in range(25)]
+    assert [row for rows in kept for row in rows] == [("a", 0, 7.0), ("a", 10, 7.0), ("a", 20, 7.0)]
+
+
+def test_a_heartbeat_of_a_source_that_stamps_changes_only_stands_one_period_before_its_receipt():
+    intake = Intake(POINTS, 0)
+    stored(intake, readings(5 * S, [0], [7.0], ts=[4 * S]))
+    assert stored(intake, readings(15 * S, [0], [7.0], ts=[4 * S])) == [("a", 14, 7.0)]
+
+
+def test_an_empty_reading_says_that_everything_stands():
+    intake = Intake(POINTS, 0)
+    stored(intake, readings(0, [0, 1], [7.0, 1.0]))
+    assert stored(intake, readings(9 * S, [], [])) == []
+    assert stored(intake, readings(12 * S, [], [])) == [("a", 11, 7.0), ("b", 11, 1.0)]
+
+
+def test_a_change_within_the_deadband_is_no_change_and_small_steps_add_up_to_one():
+    intake = Intake(POINTS, 0)
+    values = [1.0, 1.4, 1.5, 1.6, 1.2]  # 1.5 is 0.5 from 1.0: still inside; 1.6 is out
+    kept = [stored(intake, readings(t * S, [1], [v])) for t, v in enumerate(values)]
+    assert [len(rows) for rows in kept] == [1, 0, 0, 1, 0]
+
+
+def test_store_all_keeps_every_poll():
+    intake = Intake(POINTS, 0)
+    assert sum(len(stored(intake, readings(t * S, [2], [1.0]))) for t in range(5)) == 5
+
+
+def test_a_burst_of_changes_of_one_point_is_kept_in_its_order():
+    intake = Intake(POINTS, 0)
+    burst = readings(9 * S, [0, 0, 1, 0, 0], [1.0, 2.0, 5.0, 2.0, 3.0], ts=[1 * S, 2 * S, 2 * S, 3 * S, 4 * S])
+    assert stored(intake, burst) == [("a", 1, 1.0), ("b", 2, 5.0), ("a", 2, 2.0), ("a", 4, 3.0)]
+
+
+def test_a_lost_link_gives_one_bad_row_a_point_and_the_next_value_is_stored_though_it_is_the_same():
+    intake = Intake(POINTS, 0)
+    stored(intake, readings(0, [0, 1, 2], [1.0, 2.0, 3.0]))
+    (gap,) = intake.lost(1 * S)
+    assert gap.status.tolist() == [BAD_NO_COMMUNICATION] * 3
+    assert not gap.valid.any()
+    assert intake.lost(2 * S) == []
+    assert stored(intake, readings(3 * S, [0], [1.0])) == [("a", 3, 1.0)]
+
+
+def test_a_point_that_never_spoke_is_a_gap_too_but_a_shutdown_says_nothing_of_it():
+    assert Intake(POINTS, 0).shutdown(0) == []
+    (gap,) = Intake(POINTS, 0).lost(0)
+    assert len(gap) == 3
+
+
+def test_a_shutdown_ends_the_data_of_live_points():
+    intake = Intake(POINTS, 0)
+    stored(intake, readings(0, [0], [1.0]))
+    (end,) = intake.shutdown(1 * S)
+    assert end.status.tolist() == [BAD_SHUTDOWN]
+
+
+def test_nan_infinity_null_and_text_round_trip_exactly():
+    intake = Intake(POINTS, 0)
+    rows = intake.take(readings(0, [0, 1, 2], [np.nan, -np.inf, None], text=[None, None, "OK\n=1"]))
+    frame = to_frame(rows, pl.Series(["a", "b", "c"]))
+    assert frame["value"].is_nan().to_list() == [True, False, None]
+    assert frame["value"][1] == -np.inf
+    assert frame["text"].to_list() == [None, None, "OK\n=1"]
+
+
+def test_nan_that_stays_is_no_change_and_a_changed_text_is_one():
+    intake = Intake(POINTS, 0)
+    assert len(stored(intake, readings(0, [0], [np.nan]))) == 1
+    assert stored(intake, readings(S, [0], [np.nan])) == []
+    assert len(stored(intake, readings(2 * S, [0], [None], text=["x"]))) == 1
+    assert len(stored(intake, readings(3 * S, [0], [None], text=["y"]))) == 1
+    assert stored(intake, readings(4 * S, [0], [None], text=["y"])) == []

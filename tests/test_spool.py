@@ -1,0 +1,187 @@
+"""The spool keeps what it acknowledged, in order, once, and says what it could not keep."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from collector.host import Locked
+from collector.ledger import read_ledger
+from collector.spool import Spool, SpoolFormat, SpoolFull
+
+
+SECOND_AGENT = """
+import pathlib, sys
+from collector.host import Locked
+from collector.spool import Spool
+try:
+    Spool(pathlib.Path(sys.argv[1]))
+except Locked as error:
+    sys.exit(str(error))
+"""
+
+
+def payloads(spool, after=0):
+    return [(r.seq, r.payload) for r in spool.read(after, 2**40)]
+
+
+def test_batches_come_back_in_order_after_a_restart(tmp_path):
+    spool = Spool(tmp_path)
+    assert [spool.put(b"batch%d" % n, 1) for n in range(3)] == [1, 2, 3]
+    spool.close()
+    again = Spool(tmp_path)
+    assert payloads(again) == [(1, b"batch0"), (2, b"batch1"), (3, b"batch2")]
+    assert again.put(b"more", 1) == 4
+    again.close()
+
+
+def test_a_batch_is_on_disk_before_it_is_acknowledged(tmp_path):
+    # A reader of its own sees the row as soon as put returns, and SQLite says that each commit is synced.
+    spool = Spool(tmp_path)
+    spool.put(b"x", 1)
+    assert spool.segments[0].open().execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    spool.close()
+
+
+def test_sequence_numbers_go_on_after_all_was_delivered_and_unlinked(tmp_path):
+    spool = Spool(tmp_path, segment_size=10)
+    for _ in range(5):
+        spool.put(b"0123456789", 1)
+    spool.advance("sink", 5)
+    assert [s.first for s in spool.segments] == [5]
+    spool.close()
+    again = Spool(tmp_path, segment_size=10)
+    assert again.put(b"x", 1) == 6
+    again.close()
+
+
+def test_a_segment_is_kept_until_the_slowest_sink_has_passed_it(tmp_path):
+    spool = Spool(tmp_path, segment_size=10)
+    spool.cursor("fast"), spool.cursor("slow")
+    for _ in range(4):
+        spool.put(b"0123456789", 1)
+    spool.advance("fast", 4)
+    assert len(payloads(spool, spool.cursor("slow"))) == 4
+    spool.advance("slow", 2)
+    assert [s.first for s in spool.segments] == [3, 4]
+    spool.close()
+
+
+def test_a_second_agent_on_one_spool_is_refused_at_once(tmp_path):
+    spool = Spool(tmp_path)
+    done = subprocess.run([sys.executable, "-c", SECOND_AGENT, tmp_path], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert "used by another agent" in done.stderr
+    with pytest.raises(Locked):
+        Spool(tmp_path)
+    spool.close()
+
+
+def test_a_full_spool_drops_its_oldest_and_the_ledger_says_what(tmp_path):
+    spool = Spool(tmp_path, segment_size=100, max_size=350)
+    spool.cursor("sink")
+    for n in range(6):
+        spool.put(bytes([n]) * 100, 10)
+    assert [seq for seq, _ in payloads(spool)] == [4, 5, 6]
+    lost = [e for e in read_ledger(spool.path / "ledger.jsonl") if e["event"] == "dropped"]
+    assert [(e["first"], e["last"], e["rows"], e["sinks"]) for e in lost] == [(n, n, 10, ["sink"]) for n in (1, 2, 3)]
+    spool.close()
+
+
+def test_a_full_spool_that_must_stop_takes_nothing_and_keeps_what_it_has(tmp_path):
+    spool = Spool(tmp_path, max_size=150, when_full="stop")
+    spool.put(b"a" * 100, 1)
+    with pytest.raises(SpoolFull):
+        spool.put(b"b" * 100, 1)
+    assert payloads(spool) == [(1, b"a" * 100)]
+    spool.close()
+
+
+def test_a_flipped_bit_costs_its_own_batch_alone_and_is_kept_in_quarantine(tmp_path):
+    spool = Spool(tmp_path)
+    for n in range(3):
+        spool.put(b"payload %d" % n * 50, 1)
+    spool.close()
+    with sqlite3.connect(tmp_path / "segment-0000000000000001.db") as db:
+        db.execute("UPDATE batch SET payload = replace(payload, 'payload 1', 'pAyload 1') WHERE seq = 2")
+    db.close()
+    again = Spool(tmp_path)
+    assert [seq for seq, _ in payloads(again)] == [1, 3]
+    assert again.ledger.counts["quarantined"] == 1
+    assert (tmp_path / "quarantine" / "batch-0000000000000002.bin").exists()
+    again.close()
+
+
+def test_an_unreadable_segment_does_not_stop_the_start(tmp_path):
+    spool = Spool(tmp_path, segment_size=10)
+    for _ in range(3):
+        spool.put(b"0123456789", 1)
+    spool.close()
+    (tmp_path / "segment-0000000000000002.db").write_bytes(b"not a database" * 300)
+    again = Spool(tmp_path, segment_size=10)
+    assert [seq for seq, _ in payloads(again)] == [1, 3]
+    assert again.ledger.counts["quarantined"] == 1
+    assert again.put(b"x", 1) == 4
+    again.close()
+
+
+def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path):
+    Spool(tmp_path).close()
+    (tmp_path / "spool.json").write_text(json.dumps({"format": 2, "id": "x"}))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(SpoolFormat, match="newer"):
+        Spool(tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+class SpoolMachine(RuleBasedStateMachine):
+    """Puts, deliveries and restarts in any order, against a list."""
+
+    @initialize(folder=st.builds(tempfile.mkdtemp))
+    def open(self, folder):
+        self.path = Path(folder)
+        self.spool = Spool(self.path, segment_size=60)
+        self.spool.cursor("a"), self.spool.cursor("b")
+        self.put_batches = {}
+        self.delivered = {"a": 0, "b": 0}
+
+    @rule(payload=st.binary(max_size=50))
+    def put(self, payload):
+        self.put_batches[self.spool.put(payload, 1)] = payload
+
+    @rule(sink=st.sampled_from("ab"), most=st.integers(1, 100))
+    def deliver(self, sink, most):
+        for record in list(self.spool.read(self.delivered[sink], most)):
+            assert record.seq == self.delivered[sink] + 1
+            assert record.payload == self.put_batches[record.seq]
+            self.delivered[sink] = record.seq
+        self.spool.advance(sink, self.delivered[sink])
+
+    @rule()
+    def restart(self):
+        self.spool.close()
+        self.spool = Spool(self.path, segment_size=60)
+        assert {s: self.spool.cursor(s) for s in "ab"} == self.delivered
+
+    @invariant()
+    def nothing_undelivered_is_missing(self):
+        if hasattr(self, "spool"):
+            slowest = min(self.delivered.values())
+            assert [r.seq for r in self.spool.read(slowest, 2**40)] == list(
+                range(slowest + 1, len(self.put_batches) + 1)
+            )
+
+    def teardown(self):
+        if hasattr(self, "spool"):
+            self.spool.close()
+
+
+SpoolMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestSpoolMachine = SpoolMachine.TestCase
