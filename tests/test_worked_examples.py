@@ -43,6 +43,7 @@ class Example:
     good: float
     percent: tuple[float | None, ...]
     shifts: int = 1
+    slack: int = 1  # last digits by which the source's print may be off
 
 
 EXAMPLES = [
@@ -51,7 +52,7 @@ EXAMPLES = [
     Example("3", 1080, (120,), 100 + 960, 0, 60 / 1.041, 1_626, 1_618, (63.19, None, None, 53.97), shifts=3),
     Example("4", 910, (), 115, 12, 180.0, 203, 152, (86.0, 77.7, 74.9, 50.1)),
     Example("5", 460, (), 70, 0, 48.0, 418, 418 * 0.98, (84.8, 85.7, 98, 71.2)),
-    Example("6", 435, (), 61.5, 0, 60.0, 312, 298, (85.86, 83.54, 95.51, 68.52)),
+    Example("6", 435, (), 61.5, 0, 60.0, 312, 298, (85.86, 83.54, 95.51, 68.52), slack=2),
     Example("7", 1110, (), 840 + 360 + 180, 0, 30.0, 13_200, 13_200 - 660, (84.5, 88.0, 95.0, 70.6), shifts=8),
     Example("8", 455, (), 32, 0, 10.0, 2_240, 2_190, (92.97, 88.26, 97.77, 80.22)),
 ]
@@ -117,8 +118,10 @@ def window_of(example):
 def agree(values, example):
     for kpi, percent in zip(KPIS, example.percent, strict=True):
         if percent is not None:
-            digits = len(str(percent).partition(".")[2])
-            assert round(values[kpi] * 100, digits) == percent, (example.name, kpi, values[kpi])
+            # The sources print one or two digits, and some cut (77.78 as 77.7) where others round. Example 6 prints
+            # 68.52 where its own numbers, 298 x 60 s of 26,100 s, are 68.506.
+            last_digit = 10 ** -len(str(percent).partition(".")[2])
+            assert abs(values[kpi] * 100 - percent) < example.slack * last_digit, (example.name, kpi, values[kpi])
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"example {e.name}")

@@ -1,0 +1,27 @@
+"""The command `plantproof init`."""
+
+from importlib import resources
+from pathlib import Path
+
+import click
+
+FILES = ("plant.toml", "assets.csv", "points.csv", "products.csv", "calendar.csv")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def init(folder: Path) -> None:
+    """Write a commented starter plant into FOLDER; what is commented out is the default.
+
+    \b
+    Example:  plantproof init my-plant
+    """
+    starter = resources.files("config").joinpath("starter")
+    there = [name for name in FILES if (folder / name).exists()]
+    if there:
+        raise click.ClickException(f"{folder} has {', '.join(there)} already; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        (folder / name).write_bytes(starter.joinpath(name).read_bytes())
+        click.echo(str(folder / name))
+    click.echo(f"Edit plant.toml and the tables, then:\n  plantproof check {folder}\n  plantproof run {folder}", err=True)
