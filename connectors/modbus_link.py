@@ -13,6 +13,7 @@ from pymodbus.pdu import ModbusPDU
 from connectors.base import SourceLost
 from connectors.modbus_decode import WrongReply, payload_of
 from connectors.modbus_plan import Request
+from connectors.polling import obey_cancellation
 
 
 class Silent(Exception):  # noqa: N818  a state of the unit
@@ -47,6 +48,7 @@ class Link:
                 connected = await self._client.connect()
         except TimeoutError:
             connected = False
+        obey_cancellation()
         if not connected:
             raise SourceLost(f"no Modbus connection to {self._name} within {self._timeout:g} s")
 

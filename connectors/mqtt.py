@@ -4,7 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
@@ -12,11 +12,12 @@ from config.plant import Point, Source
 from config.units import NS_PER_SECOND
 from connectors.base import Readings, SourceLost, SourceRefused
 from connectors.mqtt_decode import TYPES, Row, Topic, split
-from connectors.mqtt_link import Link, Message
+from connectors.mqtt_link import Link, Message, OldBroker
 from connectors.scaling import Scaling
 
 log = logging.getLogger("plantproof.mqtt")
 
+VERSIONS = ("5", "3.1.1")
 BURST = 500
 """So many messages that wait together become one Readings."""
 TOPICS = 200
@@ -52,9 +53,15 @@ def _source_fault(source: Source) -> str | None:
             f"url {source.url!r}: this version reads mqtt://host:port alone; "
             "put a bridge (a local broker) in front of mqtts:// and ws:// brokers"
         )
+    if _version(source.url) not in VERSIONS:
+        return f"url {source.url!r}: version is one of {', '.join(VERSIONS)}, as in mqtt://host:1883?version=3.1.1"
     if source.time_field and not source.time_field.startswith("/"):
         return f"time_field {source.time_field!r}: it is a JSON Pointer such as /ts"
     return None
+
+
+def _version(url: str) -> str:
+    return parse_qs(urlsplit(url).query).get("version", ["5"])[0]
 
 
 class Connector:
@@ -79,9 +86,7 @@ class Connector:
         if (fault := _source_fault(self._source)) is not None:
             raise SourceRefused(fault)
         source, url = self._source, urlsplit(self._source.url)
-        link = Link(source.client_id, source.user, source.password.get_secret_value(), source.timeout / NS_PER_SECOND)
-        self._link = link
-        await link.open(url.hostname or "", url.port or 1883)
+        link = await self._open(url.hostname or "", url.port or 1883)
         if source.client_id and not link.session_present:
             log.warning(
                 "source %s: the broker has no session of %r; what was sent before now is not in it",
@@ -91,6 +96,19 @@ class Connector:
         topics = list(self._topics)
         for start in range(0, len(topics), TOPICS):
             await link.subscribe(topics[start : start + TOPICS])
+
+    async def _open(self, host: str, port: int) -> Link:
+        """Open a link with MQTT 5.0, or with 3.1.1 where the URL says so or the broker knows no better."""
+        source = self._source
+        words = source.client_id, source.user, source.password.get_secret_value(), source.timeout / NS_PER_SECOND
+        self._link = Link(*words, v5=_version(source.url) != "3.1.1")
+        try:
+            await self._link.open(host, port)
+        except OldBroker:
+            await self._link.close(CLOSE_S)
+            self._link = Link(*words, v5=False)
+            await self._link.open(host, port)
+        return self._link
 
     async def readings(self) -> AsyncIterator[Readings]:
         """Yield what came in, up to BURST messages at a time; raises SourceLost when the link is down."""

@@ -36,9 +36,12 @@ _REFUSALS = (
     "Banned",
     "Bad authentication method",
     "Client identifier not valid",
-    "Unsupported protocol version",
 )
 """Reason codes of CONNACK that a person must mend (MQTT 5.0, 3.2.2.2)."""
+
+
+class OldBroker(SourceLost):
+    """The broker does not speak MQTT 5.0; 3.1.1 may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,12 @@ class Message:
 class Link:
     """Connects once; never reconnects by itself."""
 
-    def __init__(self, client_id: str, user: str, password: str, patience: float) -> None:
-        """Take the name of the persistent session, empty for none; `patience` is for one request [s]."""
-        self._patience, self._persistent = patience, bool(client_id)
+    def __init__(self, client_id: str, user: str, password: str, patience: float, *, v5: bool = True) -> None:
+        """Take the name of the persistent session, empty for none; `patience` is for one request [s].
+
+        v5: speak MQTT 5.0, or else 3.1.1.
+        """
+        self._patience, self._persistent, self._v5 = patience, bool(client_id), v5
         self._loop = asyncio.get_running_loop()
         self._connected: asyncio.Future[bool] = self._loop.create_future()
         self._granted: dict[int, asyncio.Future[list[ReasonCode]]] = {}
@@ -72,7 +78,8 @@ class Link:
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
-            protocol=paho.MQTTv5,
+            protocol=paho.MQTTv5 if v5 else paho.MQTTv311,
+            clean_session=None if v5 else not self._persistent,
             reconnect_on_failure=False,
             manual_ack=True,
         )
@@ -86,20 +93,27 @@ class Link:
         self._client.on_message = self._on_message
 
     async def open(self, host: str, port: int) -> None:
-        """Connect; raises SourceLost and SourceRefused."""
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        properties.MaximumPacketSize = MAX_PACKET
-        if self._persistent:
-            properties.SessionExpiryInterval = SESSION_S
+        """Connect; raises SourceLost, SourceRefused, and OldBroker where the broker does not speak MQTT 5.0."""
         keepalive = max(5, round(self._patience))
-        self._client.connect_async(host, port, keepalive, clean_start=not self._persistent, properties=properties)
+        if self._v5:
+            properties = self._properties()
+            self._client.connect_async(host, port, keepalive, clean_start=not self._persistent, properties=properties)
+        else:
+            self._client.connect_async(host, port, keepalive)
         self._client.loop_start()
         try:
             async with asyncio.timeout(self._patience):
                 self.session_present = await self._connected
         except TimeoutError:
             raise SourceLost(f"no MQTT connection to {host}:{port} within {self._patience:g} s") from None
+
+    def _properties(self) -> Properties:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.ReceiveMaximum = RECEIVE_MAXIMUM
+        properties.MaximumPacketSize = MAX_PACKET
+        if self._persistent:
+            properties.SessionExpiryInterval = SESSION_S
+        return properties
 
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Subscribe at QoS 1; raises SourceRefused naming the topics refused, and SourceLost."""
@@ -175,6 +189,8 @@ class Link:
         self._thread = threading.current_thread()
         if not code.is_failure:
             self._call(_settle, self._connected, flags.session_present)
+        elif self._v5 and code.getName() == "Unsupported protocol version":
+            self._call(_fail, self._connected, OldBroker(str(code)))
         elif code.getName() in _REFUSALS:
             self._call(_fail, self._connected, SourceRefused(f"the broker refuses with {str(code)!r}"))
         else:

@@ -99,6 +99,14 @@ class Connector:
         """Open the session, read the server's limits and resolve the addresses."""
         if (fault := _source_fault(self._source)) is not None:
             raise SourceRefused(fault)
+        # A task of its own: the library can drop a cancellation while it connects, and would then go on.
+        opening = asyncio.create_task(self._open())
+        self._tasks.append(opening)
+        await asyncio.wait({opening})
+        self._tasks.remove(opening)
+        opening.result()
+
+    async def _open(self) -> None:
         # The library's own check of the link must not be stricter than the source's timeout.
         client = Client(self._source.url, timeout=self._timeout, watchdog_intervall=max(self._timeout, 1.0))
         self._client = client
@@ -130,11 +138,12 @@ class Connector:
             yield item
 
     async def close(self) -> None:
-        """Say goodbye, within CLOSE_S, and let go of the socket and every task."""
+        """Let go of the socket and every task, within twice CLOSE_S."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_S)
         client, self._client = self._client, None
         if client is None:
             return

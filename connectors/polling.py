@@ -21,6 +21,17 @@ def by_period(source: Source, points: Sequence[Point], positions: Iterable[int])
     return dict(sorted(groups.items()))
 
 
+def obey_cancellation() -> None:
+    """Raise CancelledError where this task was cancelled and a library kept it to itself.
+
+    Before Python 3.12 `asyncio.wait_for`, which the libraries connect with, drops a cancellation that meets the
+    result (python/cpython issue 86296); the agent would then wait for a source that never stops.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Schedule:
     """Ticks for groups of points, each with its own period.
 

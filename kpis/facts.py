@@ -68,6 +68,8 @@ def demand(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> pl.Data
     interval = plant.demand_interval
     cuts = np.arange(start, end + 1, interval, dtype=np.int64)
     frames = [pl.DataFrame(schema=dict(DEMAND))]
+    if len(cuts) < 2:
+        return frames[0]
     for asset in plant.assets:
         for medium, points in _meters(plant.points_of(asset.asset)).items():
             counted = sum((np.diff(s.at(cuts)) for s in _steps(points, found)), np.zeros(len(cuts) - 1, np.int64))

@@ -113,7 +113,9 @@ async def _collect(folder: Path, console: Console) -> SimPlant:
         short = frozenset(n for n, asset in enumerate(MILLS, 1) if asset == SHORT_TOTAL)
         mills = await stack.enter_async_context(ModbusMachines(units, short))
         broker = await stack.enter_async_context(embedded_broker())
-        endpoints = Endpoints(opcua=presses.endpoint, modbus=mills.endpoint, mqtt=broker)
+        # The embedded broker speaks MQTT 3.1.1 alone.
+        mqtt = f"{broker}?version=3.1.1"
+        endpoints = Endpoints(opcua=presses.endpoint, modbus=mills.endpoint, mqtt=mqtt)
         write_plant(folder, endpoints, time.time_ns(), RUN_S * SECOND)
         await _plantproof("check", folder)
         agent = await _start("run", folder, "--json")
