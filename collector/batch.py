@@ -45,18 +45,22 @@ class Intake:
         self.valid = np.zeros(n, np.bool_)
         self.status = np.full(n, BAD_NO_COMMUNICATION, np.uint32)
         self.text = np.full(n, None, np.object_)
-        self.ts = np.full(n, NS_NULL, np.int64)
+        self.ts = np.full(n, NS_NULL, np.int64)  # of the last stored row
+        self.source_ts = np.full(n, NS_NULL, np.int64)  # as the source gave it last
         self.stored = np.full(n, NS_NULL, np.int64)  # receive time of the last stored row
+        self.cut = np.zeros(n, np.bool_)  # whether the last stored row is our own word that the link is lost
         self.heartbeat = np.array([p.heartbeat for p in points], np.int64)
         self.lag = np.array([p.period or 0 for p in points], np.int64)
         self.deadband = np.array([p.deadband for p in points])
+        self.subscribed = np.array([p.mode == "subscribe" for p in points], np.bool_)
         self.always = np.array([p.store == "all" for p in points], np.bool_)
 
     def take(self, readings: Readings) -> list[Rows]:
         """Return the rows to store, in the order in which they came.
 
         A point that stands several times in one burst is compared with its own row before, so the burst is taken
-        in rounds of the points' first rows, second rows and so on. No rows at all say that everything stands.
+        in rounds of the points' first rows, second rows and so on. No rows at all say that every subscribed value
+        stands.
         """
         if not len(readings.points):
             return self._stand(readings)
@@ -70,20 +74,24 @@ class Intake:
         live = np.flatnonzero(self.status != BAD_NO_COMMUNICATION)
         if status == BAD_NO_COMMUNICATION:  # a point that never spoke is a gap as well
             live = np.flatnonzero((self.status != BAD_NO_COMMUNICATION) | (self.stored == NS_NULL))
-        return self.take(lost(live, now_ns, status)) if len(live) else []
+        if not len(live):
+            return []
+        rows = self.take(lost(live, now_ns, status))
+        self.cut[live] = True
+        return rows
 
     def shutdown(self, now_ns: int) -> list[Rows]:
         """Return the rows that end the data when the agent stops."""
         return self.lost(now_ns, BAD_SHUTDOWN)
 
     def _stand(self, readings: Readings) -> list[Rows]:
-        points = np.flatnonzero(self.valid | np.array([text is not None for text in self.text], np.bool_))
+        points = np.flatnonzero(self.subscribed & (self.valid | np.array([t is not None for t in self.text], np.bool_)))
         points = points[readings.ts_recv - self.stored[points] >= self.heartbeat[points]]
         if not len(points):
             return []
         again = Readings(
             points=points,
-            ts=self.ts[points],
+            ts=self.source_ts[points],
             ts_recv=readings.ts_recv,
             value=self.value[points],
             valid=self.valid[points],
@@ -101,13 +109,19 @@ class Intake:
         changed |= valid & _moved(value, self.value[points], self.deadband[points])
         never = self.stored[points] == NS_NULL
         due = never | (readings.ts_recv - np.where(never, 0, self.stored[points]) >= self.heartbeat[points])
-        # A source that stamps changes only: the heartbeat says that the value stood one period ago.
-        same_time = ~changed & ~never & (ts <= self.ts[points])
-        ts[same_time] = np.maximum(readings.ts_recv - self.lag[points], self.ts[points] + 1)[same_time]
-        keep = changed | due | (self.always[points] & ~same_time)
+        # A source that stamps changes only says the same sample again: a heartbeat says that it stood one period ago.
+        again = ~changed & ~never & (ts == self.source_ts[points])
+        moved = again | (~changed & ~self.always[points] & (ts <= self.ts[points]))
+        self.source_ts[points] = ts
+        ts[moved] = np.maximum(readings.ts_recv - self.lag[points], self.ts[points] + 1)[moved]
+        # After a gap a value that stood all the while bears its old time; it is known again only from now.
+        back = self.cut[points] & (ts <= self.ts[points])
+        ts[back] = np.maximum(readings.ts_recv - self.lag[points], self.ts[points] + 1)[back]
+        keep = changed | due | (self.always[points] & ~again)
         kept = points[keep]
         self.value[kept], self.valid[kept], self.status[kept] = value[keep], valid[keep], status[keep]
         self.text[kept], self.ts[kept], self.stored[kept] = words[keep], ts[keep], readings.ts_recv
+        self.cut[kept] = False
         return Rows(
             points=kept + self.first,
             ts=ts[keep],

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from config.faults import Fault
-from config.plant import Calendar, Plant, Point
+from config.plant import Calendar, Plant, Point, groups
 from config.units import METER_UNITS
 
 _METERS = {"energy": ("energy", "volume", "mass"), "power": ("power",)}
@@ -19,11 +19,14 @@ Places = Mapping[tuple[str, str], str]
 def cross_check(plant: Plant, places: Places) -> Iterator[Fault]:
     """Yield the faults of a plant whose parts are each sound; `places` says where each part stands."""
     yield from _twice(plant)
+    if plant.id in {*(a.asset for a in plant.assets), *groups(a.asset for a in plant.assets)}:
+        rule = "is the id of an asset or group as well, so results could not tell them apart"
+        yield Fault("plant.toml: plant.id", "plant", plant.id, rule, "give the plant an id of its own")
     for point in plant.points:
-        yield from _point(plant, point, places.get(("Point", point.point), "points.csv"))
+        yield from _point(plant, point, places)
     yield from _once_an_asset(plant, places)
     for n, calendar in enumerate(plant.calendars, 1):
-        yield from _calendar(plant, calendar, f"plant.toml: calendar[{n}]")
+        yield from _calendar(plant, calendar, f"plant.toml: calendar[{n}]", places)
     for n, source in enumerate(plant.sources, 1):
         if "://" not in source.url:
             hint = "write such as opc.tcp://host:4840, modbus+tcp://host:502 or mqtt://host:1883"
@@ -41,9 +44,15 @@ def _twice(plant: Plant) -> Iterator[Fault]:
             yield Fault("products.csv", "product", product, rule, "keep one ideal cycle for each product and asset")
 
 
-def _point(plant: Plant, point: Point, place: str) -> Iterator[Fault]:
-    thing = f"point {point.point}"
-    assets, sources = [a.asset for a in plant.assets], [s.id for s in plant.sources]
+def _named(model: str, places: Places) -> list[str]:
+    return [name for of, name in places if of == model and name]
+
+
+def _point(plant: Plant, point: Point, places: Places) -> Iterator[Fault]:
+    thing, place = f"point {point.point}", places.get(("Point", point.point), "points.csv")
+    # A part that has a fault of its own is still one that was meant.
+    assets = list(dict.fromkeys([*(a.asset for a in plant.assets), *_named("Asset", places)]))
+    sources = list(dict.fromkeys([*(s.id for s in plant.sources), *_named("Source", places)]))
     if point.asset not in assets:
         hint = _near(point.asset, assets) or "add the asset to assets.csv"
         yield Fault(f"{place} column asset", thing, point.asset, "is not in the device register", hint)
@@ -64,7 +73,8 @@ def _counts(point: Point, thing: str, place: str) -> Iterator[Fault]:
         allowed = [name for name, unit in METER_UNITS.items() if unit.dimension in _METERS[head]]
         if point.unit not in allowed:
             rule = f"is no unit for role {point.role}"
-            yield Fault(f"{place} column unit", thing, point.unit, rule, f"write one of {', '.join(allowed)}")
+            hint = _near(point.unit, allowed) or f"write one of {', '.join(allowed)}"
+            yield Fault(f"{place} column unit", thing, point.unit, rule, hint)
     if point.modulus is not None and point.role not in _COUNTING and head != "energy":
         rule = f"only counters roll over, and the role is {point.role}"
         yield Fault(f"{place} column modulus", thing, point.modulus, rule, "empty the cell, or mend the role")
@@ -82,7 +92,7 @@ def _once_an_asset(plant: Plant, places: Places) -> Iterator[Fault]:
             yield Fault(f"{place} column role", f"point {point.point}", point.role, rule, "keep one of them")
 
 
-def _calendar(plant: Plant, calendar: Calendar, place: str) -> Iterator[Fault]:
+def _calendar(plant: Plant, calendar: Calendar, place: str, places: Places) -> Iterator[Fault]:
     names = [shift.name for shift in calendar.shifts]
     for name, count in Counter(names).items():
         if count > 1:
@@ -94,7 +104,9 @@ def _calendar(plant: Plant, calendar: Calendar, place: str) -> Iterator[Fault]:
     for row in calendar.exception_rows:
         if row.shift and row.shift not in names:
             hint = _near(row.shift, names) or f"write one of {', '.join(names)}, or leave it empty for every shift"
-            yield Fault(f"{calendar.exceptions}: {row.date}", "shift", row.shift, "is no shift of the calendar", hint)
+            key = ("CalendarException", f"{calendar.exceptions} {row.date} {row.shift}")
+            where = f"{places.get(key, calendar.exceptions)} column shift"
+            yield Fault(where, f"exception {row.date}", row.shift, "is no shift of the calendar", hint)
     yield from _breaks(calendar, place)
 
 
@@ -111,5 +123,6 @@ def _breaks(calendar: Calendar, place: str) -> Iterator[Fault]:
 
 
 def _near(word: str, known: Sequence[str] | Iterable[str]) -> str:
-    near = get_close_matches(word, list(known), 1, 0.6)
+    same = [name for name in known if name.casefold() == word.casefold()]
+    near = same or get_close_matches(word, list(known), 1, 0.6)
     return f"did you mean {near[0]!r}?" if near else ""

@@ -15,13 +15,16 @@ def init(folder: Path) -> None:
 
     \b
     Example:  plantproof init my-plant
+
+    Nothing is overwritten: a folder that has one of the files already is refused.
     """
     starter = resources.files("config").joinpath("starter")
     there = [name for name in FILES if (folder / name).exists()]
     if there:
-        raise click.ClickException(f"{folder} has {', '.join(there)} already; name another folder")
+        raise click.UsageError(f"{folder} has {', '.join(there)} already; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         (folder / name).write_bytes(starter.joinpath(name).read_bytes())
         click.echo(str(folder / name))
-    click.echo(f"Edit plant.toml and the tables, then:\n  plantproof check {folder}\n  plantproof run {folder}", err=True)
+    steps = f"  plantproof check {folder}\n  plantproof run {folder}"
+    click.echo(f"Edit plant.toml and the tables, then: 请修改 plant.toml 与各表，然后：\n{steps}", err=True)

@@ -3,11 +3,12 @@
 Nothing here connects to anything. Secrets (`${env:NAME}`, `${file:path}`) are looked up only when asked for.
 """
 
-import difflib
+import fnmatch
 import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from config.checks import cross_check
-from config.faults import ConfigError, Fault
+from config.faults import ConfigError, Fault, did_you_mean, faults_of, misread
 from config.plant import (
     Asset,
     Calendar,
@@ -28,7 +29,7 @@ from config.plant import (
     Source,
     Spool,
 )
-from config.tables import Row, read_table
+from config.tables import read_table
 
 FORMAT = 1
 
@@ -39,6 +40,9 @@ _TOP = ("version", "plant", "source", "calendar", "states", "networking", "spool
 _FILES = ("assets", "points", "products")
 _OWN = ("id", "name", "kind", "timezone", "day_start", "uncertain", "demand_interval")
 _SECRET_KEYS = ("user", "password")
+_SECTIONS: Mapping[str, type[BaseModel]] = {"networking": Networking, "spool": Spool}
+_TOML_HEAD = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
+_TOML_KEY = re.compile(r"""\s*(["']?)([^"'=\s]+)\1\s*=""")
 
 
 def load_plant(path: Path | str, *, secrets: bool = False) -> Plant:
@@ -58,82 +62,136 @@ class _Loader:
         self.file, self.root, self.secrets = file, file.parent, secrets
         self.faults: list[Fault] = []
         self.places: dict[tuple[str, str], str] = {}
+        self.unread: set[str] = set()
+        self.lines: dict[str, int] = {}
 
     def load(self) -> Plant:
-        table = self._toml()
-        plant = _table(table.get("plant"))
-        self._unknown_keys(plant, (*_OWN, *_FILES), "[plant]")
+        try:
+            return self._plant(self._toml())
+        except ConfigError as error:
+            raise ConfigError(_in_order([self._with_line(f) for f in error.faults])) from error.__cause__
+
+    def _plant(self, table: Mapping[str, Any]) -> Plant:
+        plant = self._table(table, "plant")
+        self._unknown_keys(plant, (*_OWN, *_FILES), "plant.")
         parts: dict[str, Any] = {
             "sources": tuple(self._models(Source, table.get("source"), "source")),
             "sinks": tuple(self._models(Sink, table.get("sink"), "sink")),
             "calendars": tuple(self._calendars(table.get("calendar"))),
-            "states": self._states(_table(table.get("states"))),
+            "states": self._states(self._table(table, "states")),
             "root": self.root,
             **self._registers(plant),
         }
-        for name, model in (("networking", Networking), ("spool", Spool)):
-            made = self._model(model, _table(table.get(name)), f"plant.toml: {name}")
+        for name, model in _SECTIONS.items():
+            made = self._model(model, self._table(table, name), f"plant.toml: {name}")
             parts |= {} if made is None else {name: made}
         own = {key: value for key, value in plant.items() if key in _OWN}
         whole = self._model(Plant, own | parts, "plant.toml: plant")
         # References between the parts that did load are checked even where the plant itself is at fault.
-        self.faults += cross_check(whole or Plant.model_construct(**{"id": "", **parts}), self.places)
+        rest = cross_check(whole or Plant.model_construct(**{"id": "", **parts}), self.places)
+        self.faults += (fault for fault in rest if not self._follows(fault))
         if self.faults or whole is None:
             raise ConfigError(tuple(self.faults))
         return whole
 
+    def _follows(self, fault: Fault) -> bool:
+        """Return whether a reference fails only because the row it names has a fault of its own."""
+        column = fault.place.rpartition(" column ")[2]
+        value = str(fault.value)
+        if column == "asset":
+            return "Asset" in self.unread or ("Asset", value) in self.places
+        if column == "source":
+            return "Source" in self.unread or ("Source", value) in self.places
+        if fault.thing == "pattern":
+            assets = (name for model, name in self.places if model == "Asset")
+            return "Asset" in self.unread or any(fnmatch.fnmatchcase(asset, value) for asset in assets)
+        return False
+
+    def _with_line(self, fault: Fault) -> Fault:
+        """Return a fault of plant.toml with the line of its key, or of the nearest table above it."""
+        file, colon, path = fault.place.partition(": ")
+        if file != "plant.toml":
+            return fault
+        keys = path
+        while keys and keys not in self.lines:
+            keys = keys[: max(keys.rfind("."), keys.rfind("["), 0)]
+        line = f":{self.lines[keys]}" if keys else ""
+        return replace(fault, place=f"{self.file.name}{line}{colon}{path}")
+
     def _toml(self) -> dict[str, Any]:
         try:
-            table = tomllib.loads(self.file.read_text(encoding="utf-8"))
+            text = self.file.read_text(encoding="utf-8-sig")
+            table = tomllib.loads(text)
         except OSError as error:
             hint = "name a folder with a plant.toml, or make one with: plantproof init"
             fault = Fault(str(self.file), "file", "", f"cannot be read ({error.strerror})", hint)
             raise ConfigError((fault,)) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            fault = Fault(self.file.name, "file", "", "is not UTF-8", "save it as UTF-8 in the editor")
+            raise ConfigError((fault,)) from error
+        except tomllib.TOMLDecodeError as error:
+            # The parser tells "(at end of document)" for what is missing there.
+            at = re.search(r"line (\d+)", str(error))
+            line = at[1] if at else text.count("\n") + 1
             hint = "mend this first; the other checks follow"
-            raise ConfigError((Fault("plant.toml", "file", "", f"is not TOML: {error}", hint),)) from error
-        self._unknown_keys(table, _TOP, "the top")
-        if table.get("version") != FORMAT:
+            fault = Fault(f"{self.file.name}:{line}", "file", "", f"is not TOML: {error}", hint)
+            raise ConfigError((fault,)) from error
+        self.lines = _key_lines(text)
+        self._unknown_keys(table, _TOP, "")
+        version = table.get("version")
+        if version != FORMAT or isinstance(version, bool):
             rule = f"this version of PlantProof reads version {FORMAT}"
-            self._fault("plant.toml: version", "version", table.get("version"), rule, f"write version = {FORMAT}")
+            self._fault("plant.toml: version", "version", version, rule, f"write version = {FORMAT}")
         return table
 
     def _registers(self, plant: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-        products = plant.get("products", "products.csv")
-        wanted = "products" in plant or (self.root / products).exists()
+        wanted = "products" in plant or (self.root / "products.csv").exists()
         return {
-            "assets": tuple(self._rows(Asset, plant.get("assets", "assets.csv"), ("asset",), key="asset")),
-            "points": tuple(self._rows(Point, plant.get("points", "points.csv"), ("point", "asset"), key="point")),
-            "products": tuple(self._rows(Product, products, ("product", "ideal_cycle"))) if wanted else (),
+            "assets": tuple(self._rows(Asset, plant.get("assets", "assets.csv"), ("asset",), ("asset",))),
+            "points": tuple(self._rows(Point, plant.get("points", "points.csv"), ("point", "asset"), ("point",))),
+            "products": tuple(
+                self._rows(
+                    Product,
+                    plant.get("products", "products.csv"),
+                    ("product", "ideal_cycle"),
+                    ("product", "asset"),
+                )
+            )
+            if wanted
+            else (),
         }
 
-    def _rows(self, model: type[M], file: str, required: Sequence[str], key: str = "") -> Iterator[M]:
+    def _rows(self, model: type[M], file: object, required: Sequence[str], key: Sequence[str]) -> Iterator[M]:
+        if not isinstance(file, str) or not file or "\0" in file:
+            name = {"Asset": "assets", "Point": "points"}.get(model.__name__, "products")
+            self._fault(f"plant.toml: plant.{name}", name, file, "is no file name", f'write such as "{name}.csv"')
+            self.unread.add(model.__name__)
+            return
         known = [name for name in model.model_fields if name != "columns"]
+        keeps_all = "columns" in model.model_fields
+        rows = read_table(self.root / file, file, required, self.faults, () if keeps_all else known)
+        if rows is None:
+            self.unread.add(model.__name__)
         seen: dict[str, int] = {}
-        unknown: set[str] = set()
-        for row in read_table(self.root / file, file, required, self.faults):
-            cells = self._known_cells(model, row, known, file, unknown)
-            name = row.cells.get(key, "")
+        for row in rows or ():
+            name = " ".join(row.cells.get(column, "") for column in key).strip()
             if name and name in seen:
-                self._fault(f"{file}:{row.line} column {key}", key, name, f"stands in line {seen[name]} already",
-                            "give each row an id of its own")  # fmt: skip
+                self._fault(f"{file}:{row.line} column {key[0]}", key[0], name, f"stands in line {seen[name]} already",
+                            "keep one of the two, or mend its name")  # fmt: skip
                 continue
             seen[name] = row.line
             self.places[model.__name__, name] = f"{file}:{row.line}"
-            made = self._model(model, cells, f"{file}:{row.line} column", thing=f"{key} {name}".strip())
+            cells: dict[str, Any] = {k: v for k, v in row.cells.items() if k in known}
+            if model is CalendarException:
+                cells = {k: _iso(v) for k, v in cells.items()}
+            if keeps_all:
+                cells["columns"] = {k: v for k, v in row.cells.items() if k not in known}
+            made = self._model(model, cells, f"{file}:{row.line} column", thing=f"{key[0]} {name}".strip())
             if made is not None:
+                if isinstance(made, CalendarException):
+                    key_of = f"{file} {made.date} {made.shift}"
+                    self.places["CalendarException", key_of] = f"{file}:{row.line}"
                 yield made
-
-    def _known_cells(
-        self, model: type[BaseModel], row: Row, known: Sequence[str], file: str, unknown: set[str]
-    ) -> dict[str, Any]:
-        extra = {column: cell for column, cell in row.cells.items() if column not in known}
-        if "columns" in model.model_fields:
-            return {k: v for k, v in row.cells.items() if k in known} | {"columns": extra}
-        for column in extra.keys() - unknown:
-            unknown.add(column)
-            self._fault(f"{file}:1", "column", column, "is unknown", _did_you_mean(column, known))
-        return {k: v for k, v in row.cells.items() if k in known}
 
     def _models(self, model: type[M], entries: object, name: str) -> Iterator[M]:
         for n, entry in enumerate(self._list(entries, name), 1):
@@ -148,6 +206,7 @@ class _Loader:
         if entries is None:
             return []
         if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+            self.unread.add(name.capitalize())
             self._fault(f"plant.toml: {name}", name, "", "is a list of tables", f"write [[{name}]] before each")
             return []
         return entries
@@ -157,7 +216,9 @@ class _Loader:
             file = entry.get("exceptions", "")
             rows: tuple[CalendarException, ...] = ()
             if isinstance(file, str) and file:
-                rows = tuple(self._rows(CalendarException, file, ("date", "working")))
+                rows = tuple(self._rows(CalendarException, file, ("date", "working"), ("date", "shift")))
+            if "exception_rows" in entry:
+                self._unknown_keys({"exception_rows": ()}, list(Calendar.model_fields)[:-1], f"calendar[{n}].")
             made = self._model(Calendar, {**entry, "exception_rows": rows}, f"plant.toml: calendar[{n}]")
             if made is not None:
                 yield made
@@ -165,8 +226,7 @@ class _Loader:
     def _states(self, own: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         text = resources.files("config").joinpath("states", "builtin.toml").read_text(encoding="utf-8")
         builtin = {name: dict(entry["map"]) for name, entry in tomllib.loads(text).items()}
-        maps = {name: {str(raw): element for raw, element in _table(entry).items()} for name, entry in own.items()}
-        return builtin | maps
+        return builtin | {name: self._table(own, name, "states.") for name in own}
 
     def _secret(self, value: object, place: str, key: str) -> object:
         match = _SECRET.fullmatch(value) if isinstance(value, str) else None
@@ -184,63 +244,66 @@ class _Loader:
                 self._fault(place, key, match[0], "names no environment variable", f"set {name} where the agent starts")
             return os.environ.get(name, "")
         try:
-            return (self.root / name).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            self._fault(place, key, match[0], f"cannot be read ({error.strerror})", "check the file and its permissions")
+            return (self.root / name).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name no file can have
+            reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
+            self._fault(place, key, match[0], f"cannot be read ({reason})", "check the file and its permissions")
             return ""
 
     def _model(self, model: type[M], data: Mapping[str, Any], place: str, thing: str = "") -> M | None:
+        found = list(misread(model, data, place, thing))
+        places = {fault.place for fault in found}
         try:
-            return model.model_validate(data)
+            made = model.model_validate(data)
         except ValidationError as error:
-            for one in error.errors(include_url=False):
-                self.faults.append(_fault_of(model, dict(one), place, thing))
-            return None
+            made = None
+            found += (fault for fault in faults_of(error, model, place, thing) if fault.place not in places)
+        if model is Plant:  # state maps are part of the plant, but have tables of their own
+            found = [replace(f, place=f.place.replace(": plant.states.", ": states.")) for f in found]
+        self.faults += found
+        return None if found else made
 
     def _unknown_keys(self, table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
         for key in table:
             if key not in known:
-                self._fault(f"plant.toml: {where}", "key", key, "is unknown", _did_you_mean(key, known))
+                self._fault(f"plant.toml: {where}{key}", "key", key, "is unknown", did_you_mean(key, known))
+
+    def _table(self, parent: Mapping[str, Any], name: str, where: str = "") -> dict[str, Any]:
+        value = parent.get(name, {})
+        if isinstance(value, dict):
+            return value
+        self._fault(f"plant.toml: {where}{name}", name, "", "must be a table", f"write [{where}{name}] above its keys")
+        return {}
 
     def _fault(self, place: str, thing: str, value: object, rule: str, hint: str) -> None:
         self.faults.append(Fault(place, thing, value, rule, hint))
 
 
-def _table(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _in_order(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Return faults file by file, and by line inside a file."""
+    spots = [re.match(r"([^:]*)(?::(\d+))?", fault.place) for fault in faults]
+    files = list(dict.fromkeys(spot[1] for spot in spots if spot))
+    keys = [(files.index(spot[1]), int(spot[2] or 0)) if spot else (0, 0) for spot in spots]
+    return tuple(fault for _, fault in sorted(zip(keys, faults, strict=True), key=lambda pair: pair[0]))
 
 
-def _did_you_mean(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, 1, 0.6)
-    return f"did you mean {near[0]!r}?" if near else f"remove it, or write one of {', '.join(known)}"
+def _iso(cell: str) -> str:
+    """Return a date or time of day in its ISO form where Excel saved it as 2026/10/1 or 8:00."""
+    if date := re.fullmatch(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})", cell):
+        return f"{date[1]}-{date[2]:0>2}-{date[3]:0>2}"
+    return f"0{cell}" if re.fullmatch(r"\d:\d{2}(:\d{2})?", cell) else cell
 
 
-def _fault_of(model: type[BaseModel], error: Mapping[str, Any], place: str, thing: str) -> Fault:
-    """Return a pydantic error as a fault in the plant's words."""
-    path = [str(part + 1) if isinstance(part, int) else part for part in error["loc"]]
-    key = path[0] if path else ""
-    where = f"{place} {key}" if place.endswith("column") else ".".join([place, *path])
-    value = error.get("input")
-    shown = value if isinstance(value, str | int | float) and key != "password" else ""
-    kind, rule = error["type"], str(error["msg"])
-    if kind == "missing":
-        return Fault(where, thing or key, "", "is missing", "write it")
-    if kind == "extra_forbidden":
-        return Fault(where, "key", key, "is unknown", _did_you_mean(key, list(model.model_fields)))
-    if kind == "literal_error":
-        return Fault(where, thing or key, shown, "is not a word allowed here", f"write {error['ctx']['expected']}")
-    if kind == "value_error":
-        return Fault(where, thing or key, shown, "does not fit", rule.removeprefix("Value error, "))
-    return Fault(where, thing or key, shown, _in_words(rule), "see docs/configuration.md")
-
-
-def _in_words(rule: str) -> str:
-    for pydantic, plain in (
-        ("Input should be a valid integer, unable to parse string as an integer", "is no whole number"),
-        ("Input should be a valid number, unable to parse string as a number", "is no number"),
-        ("Input should be", "should be"),
-        ("String should", "should"),
-    ):
-        if rule.startswith(pydantic):
-            return rule.replace(pydantic, plain, 1)
-    return rule[:1].lower() + rule[1:]
+def _key_lines(text: str) -> dict[str, int]:
+    """Return the lines of plant.toml on which tables and keys stand; `source[2].url` is the second source's."""
+    lines: dict[str, int] = {}
+    table = ""
+    for n, line in enumerate(text.splitlines(), 1):
+        if head := _TOML_HEAD.match(line):
+            table = head[2].replace('"', "")
+            if head[1] == "[[":
+                table += f"[{1 + sum(f'{table}[' in key and key.endswith(']') for key in lines)}]"
+            lines.setdefault(table, n)
+        elif key := _TOML_KEY.match(line):
+            lines.setdefault(f"{table}.{key[2]}".removeprefix("."), n)
+    return lines

@@ -5,6 +5,7 @@ reports all faults at once; nothing here touches a file or a socket.
 """
 
 import datetime as dt
+import difflib
 import fnmatch
 import re
 import zoneinfo
@@ -41,21 +42,31 @@ def _size(value: object) -> object:
 
 def _path_id(value: str) -> str:
     if not _ID.fullmatch(value) or ".." in value.split("/"):
-        raise ValueError("an id is words joined by '/', without spaces, '..' and any of # + * ? [ ] \\")
+        raise ValueError("is no id; write words joined by '/', without spaces, '..' and any of # + * ? [ ] \\")
     return value
 
 
 def _role(value: str) -> str:
     if not _ROLE.fullmatch(value):
-        raise ValueError(f"a role is one of {ROLES}")
+        raise ValueError(f"is no role; {_near_role(value)}")
     return value
+
+
+def _near_role(value: str) -> str:
+    near = difflib.get_close_matches(value, ROLES.split(", "), 1, 0.6)
+    return f"did you mean {near[0]!r}?" if near else f"write one of {ROLES}"
+
+
+def _near_zone(value: str) -> str:
+    near = difflib.get_close_matches(value, sorted(zoneinfo.available_timezones()), 1, 0.8)
+    return f"did you mean {near[0]!r}?" if near else "write such as Asia/Shanghai"
 
 
 def _timezone(value: str) -> str:
     try:
         zoneinfo.ZoneInfo(value)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-        raise ValueError("a time zone is a name of the IANA database, such as Asia/Shanghai") from None
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"is no time zone of the IANA database; {_near_zone(value)}") from None
     return value
 
 
@@ -63,7 +74,7 @@ def _yes_no(value: object) -> object:
     words = {"yes": True, "是": True, "no": False, "否": False}
     if isinstance(value, str):
         if value.strip().lower() not in words:
-            raise ValueError("write yes or no")
+            raise ValueError("is neither yes nor no; write one of them")
         return words[value.strip().lower()]
     return value
 

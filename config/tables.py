@@ -1,6 +1,8 @@
 """Tables that plants keep in a spreadsheet: CSV (UTF-8, with or without BOM, or GB18030) and XLSX, row by row."""
 
+import codecs
 import csv
+import datetime as dt
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import python_calamine
 
-from config.faults import Fault
+from config.faults import Fault, did_you_mean
 
 SYNONYMS: Mapping[str, str] = {
     # 设备台账
@@ -17,7 +19,8 @@ SYNONYMS: Mapping[str, str] = {
     "理论节拍": "ideal_cycle", "不计入原因": "excluded",
     # 采集点表
     "点位": "point", "设备": "asset", "角色": "role", "数据源": "source", "地址": "address", "数据类型": "type",
-    "单位": "unit", "倍率": "scale", "偏移": "offset", "周期": "period", "方式": "mode", "状态表": "states", "备注": "note",
+    "单位": "unit", "倍率": "scale", "偏移": "offset", "周期": "period", "方式": "mode", "状态表": "states",
+    "备注": "note",
     # 产品, 日历
     "产品": "product", "日期": "date", "班次": "shift", "出勤": "working", "开始": "start", "结束": "end",
 }  # fmt: skip
@@ -32,44 +35,88 @@ class Row:
     cells: Mapping[str, str]
 
 
-def read_table(path: Path, name: str, required: Sequence[str], faults: list[Fault]) -> list[Row]:
-    """Return a table's rows; what is wrong with the file as a whole, its head or a row's length goes to `faults`."""
+class TableError(ValueError):
+    """A file cannot be read as a table; `line` is where, or 0."""
+
+    def __init__(self, line: int, rule: str) -> None:
+        self.line = line
+        super().__init__(rule)
+
+
+def read_table(
+    path: Path, name: str, required: Sequence[str], faults: list[Fault], known: Sequence[str] = ()
+) -> list[Row] | None:
+    """Return a table's rows, or None where the file or its head cannot be read.
+
+    name: what the file is called in faults.
+    known: every column that may stand in the head; left out: any column may.
+    What is wrong with the file as a whole, its head or a row's length goes to `faults`.
+    """
     try:
-        lines = list(_xlsx(path) if path.suffix.lower() == ".xlsx" else _csv(path))
-    except (OSError, UnicodeDecodeError, csv.Error, python_calamine.CalamineError) as error:
-        hint = "check the name in plant.toml, and that the file is CSV (UTF-8) or XLSX"
-        faults.append(Fault(name, "file", path.name, f"cannot be read: {error}", hint))
-        return []
+        lines = list(_lines(path))
+    except (OSError, TableError, python_calamine.CalamineError) as error:
+        line = f":{error.line}" if isinstance(error, TableError) and error.line else ""
+        rule = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        hint = "check its name in plant.toml, and save it as CSV UTF-8 or as .xlsx"
+        faults.append(Fault(f"{name}{line}", "file", path.name, f"cannot be read: {rule}", hint))
+        return None
     if not lines:
         faults.append(Fault(f"{name}:1", "head", "", "the table is empty", f"begin with {', '.join(required)}"))
-        return []
+        return None
+    place = f"{name}:{lines[0][0]}"
     head = [SYNONYMS.get(cell.strip(), cell.strip()) for cell in lines[0][1]]
-    if not _check_head(head, name, required, faults):
-        return []
-    return list(_rows(lines[1:], head, name, faults))
+    wrong = list(_head_faults(head, place, required))
+    faults += wrong
+    faults += _nameless(head, place, lines[1:])
+    faults += (
+        Fault(place, "column", column, "is unknown", did_you_mean(column, known))
+        for column in head
+        if known and column and column not in known
+    )
+    return None if wrong else list(_rows(lines[1:], head, name, faults))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines that are not blank, each with its number as an editor or Excel shows it."""
+    lines = _xlsx(path) if path.suffix.lower() == ".xlsx" else _csv(path)
+    return ((line, cells) for line, cells in lines if any(cell.strip() for cell in cells))
 
 
 def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("gb18030")  # what a Chinese Excel saves as CSV
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            yield line, cells
+    reader = csv.reader(io.StringIO(_decoded(path.read_bytes()), newline=""), strict=True)
+    line = 1  # where a row begins: reader.line_num is where it ends, which a forgotten quote puts far below
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise TableError(line, f"{error}; look for a lone double quote") from error
+        yield line, cells
         line = reader.line_num + 1
 
 
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise TableError(0, "it is UTF-16") from error
+        if data.startswith(codecs.BOM_UTF8):
+            raise TableError(line, "its first bytes say UTF-8, but the line is not") from error
+    try:
+        return data.decode("gb18030")  # what a Chinese Excel saves as CSV
+    except UnicodeDecodeError:
+        raise TableError(line, "the line is neither UTF-8 nor GB18030") from None
+
+
 def _xlsx(path: Path) -> Iterator[tuple[int, list[str]]]:
+    path.stat()  # a missing file is an OSError here as for CSV
     with python_calamine.CalamineWorkbook.from_path(str(path)) as book:
         rows = book.get_sheet_by_index(0).to_python(skip_empty_area=False)
     for line, cells in enumerate(rows, 1):
-        texts = [_text(cell) for cell in cells]
-        if any(texts):
-            yield line, texts
+        yield line, [_text(cell) for cell in cells]
 
 
 def _text(cell: object) -> str:
@@ -77,27 +124,39 @@ def _text(cell: object) -> str:
         return "yes" if cell else "no"
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
+    if isinstance(cell, dt.datetime) and cell.time() == dt.time():
+        return cell.date().isoformat()
     return str(cell).strip()
 
 
-def _check_head(head: Sequence[str], name: str, required: Sequence[str], faults: list[Fault]) -> bool:
-    before = len(faults)
+def _head_faults(head: Sequence[str], place: str, required: Sequence[str]) -> Iterator[Fault]:
+    if len(head) == 1 and any(sign in head[0] for sign in ";\t"):
+        yield Fault(place, "head", head[0], "has no commas", "save the table with commas between the columns")
+        return
     for column in dict.fromkeys(head):
         if column and head.count(column) > 1:
-            faults.append(Fault(f"{name}:1", "column", column, "stands twice", "keep one of them"))
+            yield Fault(place, "column", column, "stands twice", "keep one of them")
     for column in required:
         if column not in head:
-            faults.append(Fault(f"{name}:1", "column", column, "is missing", "add it to the head of the table"))
-    return len(faults) == before
+            yield Fault(place, "column", column, "is missing", "add it to the head of the table")
 
 
-def _rows(
-    lines: Sequence[tuple[int, list[str]]], head: Sequence[str], name: str, faults: list[Fault]
-) -> Iterator[Row]:
+def _nameless(head: Sequence[str], place: str, lines: Sequence[tuple[int, list[str]]]) -> Iterator[Fault]:
+    """Yield a fault for each column that has cells and no name; an empty column is what Excel leaves behind."""
+    for n, column in enumerate(head):
+        filled = [(line, cells[n]) for line, cells in lines if n < len(cells) and cells[n].strip()]
+        if not column and filled:
+            rule = f"has no name in the head, and {filled[0][1]!r} in line {filled[0][0]}"
+            yield Fault(place, "column", n + 1, rule, "name it in the head, or empty its cells")
+
+
+def _rows(lines: Sequence[tuple[int, list[str]]], head: Sequence[str], name: str, faults: list[Fault]) -> Iterator[Row]:
     for line, cells in lines:
-        if len(cells) > len(head) and any(cell.strip() for cell in cells[len(head) :]):
+        if len(cells) != len(head):
             rule = f"the row has {len(cells)} cells, the head {len(head)}"
-            faults.append(Fault(f"{name}:{line}", "row", "", rule, "put a value that has commas in double quotes"))
+            hint = "put a value that has commas in double quotes, and a comma for each empty cell"
+            faults.append(Fault(f"{name}:{line}", "row", cells[0], rule, hint))
             continue
-        filled = {column: cell.strip() for column, cell in zip(head, cells, strict=False) if column and cell.strip()}
-        yield Row(line, filled)
+        yield Row(
+            line, {column: cell.strip() for column, cell in zip(head, cells, strict=True) if column and cell.strip()}
+        )

@@ -42,7 +42,7 @@ METER_UNITS["Nm³"] = METER_UNITS["Nm3"]
 def _parse(text: str, table: dict[str, int], example: str) -> int:
     match = _NUMBER_UNIT.fullmatch(text)
     if match is None or match[2] not in table:
-        raise ValueError(f"write a number and one of {', '.join(table)}, such as {example}")
+        raise ValueError(f"is no number with a unit; write a number and one of {', '.join(table)}, such as {example}")
     return int(Fraction(match[1]) * table[match[2]])
 
 

@@ -11,6 +11,8 @@ A connector is one module in connectors/; the module's name is the source's `kin
 for what a person must mend (the agent says so in status and retries only at its slowest pace). A point that fails
 alone is not an error: it gets a Bad status, and its neighbours flow on.
 
+A `Readings` without rows says that the link lives and every subscribed value stands: heartbeats come of it.
+
 Columns, not objects: a poll or message burst is one `Readings`, whose arrays run in parallel.
 """
 

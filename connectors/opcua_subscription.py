@@ -22,6 +22,8 @@ QUEUE_SIZE = 10_000
 """Changes that the server keeps per point until it can publish them."""
 LIFETIME_S = 60.0
 """How long a server keeps a subscription whose client is silent [s]."""
+STAND_S = 1.0
+"""How often publishes with values say that all other values stand [s]."""
 _LAST_SEQUENCE = 0xFFFF_FFFF
 
 Deliver = Callable[[Readings | SourceLost], Awaitable[None]]
@@ -37,6 +39,7 @@ class Subscribed:
         self._allowed: set[int] = set()
         self.overflows = 0
         self.heard = time.monotonic()
+        self._stood = -math.inf
         self.deadline = math.inf
         """Longest silence [s] after which the subscription counts as dead."""
 
@@ -118,6 +121,10 @@ class Subscribed:
             self.overflows += overflowed
             log.warning("%d points lost changes: their queues on the server overflowed", overflowed)
         await self._deliver(self._stamps.apply(readings))
+        if items and time.monotonic() - self._stood >= STAND_S:
+            # What a publish does not mention stands, as after a keep-alive; the agent's heartbeats live on that.
+            await self._deliver(decode(np.empty(0, np.intp), [], received, self._scaling))
+            self._stood = time.monotonic()
         self.heard = time.monotonic()
 
     def _hole(self, number: int, *, is_data: bool) -> str | None:

@@ -83,23 +83,25 @@ class Stamps:
     """Gives a status that changes under an old source time a time of its own.
 
     Servers turn a value bad, and good again, under the timestamp of its last change; such a row would take
-    the place of the good sample of that time.
+    the place of the good sample of that time. Before a point's first good value any time is taken as it comes.
     """
 
     def __init__(self, points: int) -> None:
         """Take the number of points."""
         self._ts = np.full(points, _NS_NULL, np.int64)
         self._status = np.zeros(points, np.uint32)
+        self._spoke = np.zeros(points, np.bool_)
 
     def apply(self, readings: Readings) -> Readings:
         """Return the readings, with the receive time where a status changed and the source time did not."""
         at = readings.points
         before = self._ts[at]
-        stale = (readings.status != self._status[at]) & (readings.ts <= before) & (before != _NS_NULL)
+        stale = (readings.status != self._status[at]) & (readings.ts <= before) & self._spoke[at]
         ts = readings.ts
         if stale.any():
             ts = np.where(stale, np.maximum(readings.ts_recv, before + 1), ts)
             readings = replace(readings, ts=ts)
         self._ts[at] = np.maximum(ts, before)
         self._status[at] = readings.status
+        self._spoke[at] |= readings.status & SEVERITY_MASK == 0
         return readings

@@ -11,7 +11,7 @@ from connectors.base import Readings
 
 S = 1_000_000_000
 POINTS = [
-    Point(point="a", asset="m", source="s", address="1", period="1s", heartbeat="10s"),
+    Point(point="a", asset="m", source="s", address="1", period="1s", heartbeat="10s", mode="subscribe"),
     Point(point="b", asset="m", source="s", address="2", period="1s", heartbeat="10s", deadband=0.5),
     Point(point="c", asset="m", source="s", address="3", period="1s", store="all"),
 ]
@@ -59,11 +59,11 @@ def test_a_heartbeat_of_a_source_that_stamps_changes_only_stands_one_period_befo
     assert stored(intake, readings(15 * S, [0], [7.0], ts=[4 * S])) == [("a", 14, 7.0)]
 
 
-def test_an_empty_reading_says_that_everything_stands():
+def test_an_empty_reading_says_that_every_subscribed_value_stands():
     intake = Intake(POINTS, 0)
     stored(intake, readings(0, [0, 1], [7.0, 1.0]))
     assert stored(intake, readings(9 * S, [], [])) == []
-    assert stored(intake, readings(12 * S, [], [])) == [("a", 11, 7.0), ("b", 11, 1.0)]
+    assert stored(intake, readings(12 * S, [], [])) == [("a", 11, 7.0)]
 
 
 def test_a_change_within_the_deadband_is_no_change_and_small_steps_add_up_to_one():
@@ -92,6 +92,13 @@ def test_a_lost_link_gives_one_bad_row_a_point_and_the_next_value_is_stored_thou
     assert not gap.valid.any()
     assert intake.lost(2 * S) == []
     assert stored(intake, readings(3 * S, [0], [1.0])) == [("a", 3, 1.0)]
+
+
+def test_a_value_that_stood_through_a_gap_is_known_again_after_it_and_not_before():
+    intake = Intake(POINTS, 0)
+    stored(intake, readings(5 * S, [0], [7.0], ts=[4 * S]))
+    intake.lost(20 * S)
+    assert stored(intake, readings(30 * S, [0], [7.0], ts=[4 * S])) == [("a", 29, 7.0)]
 
 
 def test_a_point_that_never_spoke_is_a_gap_too_but_a_shutdown_says_nothing_of_it():

@@ -141,11 +141,20 @@ class ModbusPlayer(ModbusServer):
                 await asyncio.sleep(hold)
                 said.clear()
             said[point] += 1
-            if value is not None:
-                address, kind = self.addresses[point]
-                fresh = words(int(value), 1 if kind == "uint16" else 2)
-                self._registers[address : address + len(fresh)] = fresh
+            self._put(point, value)
         return len(self._rows)
+
+    def put_first(self) -> None:
+        """Put each point's first value into its register, so that a client that connects now reads no 0."""
+        firsts = {point: value for _, point, value in reversed(self._rows) if value is not None}
+        for point, value in firsts.items():
+            self._put(point, value)
+
+    def _put(self, point: str, value: Value | None) -> None:
+        if value is not None:
+            address, kind = self.addresses[point]
+            fresh = words(int(value), 1 if kind == "uint16" else 2)
+            self._registers[address : address + len(fresh)] = fresh
 
 
 def _addresses(recorded: list[Row], kinds: Mapping[str, NodeType]) -> dict[str, tuple[int, str]]:

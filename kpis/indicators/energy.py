@@ -1,7 +1,7 @@
 """Comprehensive energy consumption (综合能源消费量) in tonnes of standard coal, exactly.
 
-Source: 中小企业数字化水平评测指标（2024年版）, 综合能源消费量: Σ medium × coefficient − output of energy transformation −
-recovered energy, all in standard coal.
+Source: 中小企业数字化水平评测指标（2024年版）, 综合能源消费量: Σ medium × coefficient − output of energy
+transformation − recovered energy, all in standard coal.
 """
 
 from collections.abc import Mapping

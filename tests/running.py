@@ -1,0 +1,67 @@
+"""Runs the agent inside a test: over real sockets, into a real spool and lake."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import polars as pl
+
+from collector.agent import Agent
+from config.plant import Asset, Calendar, Plant, Point, Sink, Source, Spool
+
+PATIENCE_S = 30.0
+
+
+async def until(condition: Callable[[], object], patience: float = PATIENCE_S) -> None:
+    """Wait for a condition of the running agent; TimeoutError where it does not come."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {patience} s: {condition}")
+        await asyncio.sleep(0.01)
+
+
+def plant_for(root: Path, sources: list[Source], assets: list[Asset], points: list[Point], **settings: object) -> Plant:
+    """A plant that spools and stores below `root`, all time planned."""
+    words = {
+        "id": "test",
+        "sources": tuple(sources),
+        "assets": tuple(assets),
+        "points": tuple(points),
+        "sinks": (Sink(kind="parquet", path=Path("lake"), every="100ms"),),
+        "spool": Spool(path=Path("spool"), commit="20ms"),
+        "root": root,
+    }
+    return Plant(**words | settings)
+
+
+@asynccontextmanager
+async def running(plant: Plant, *, connected: bool = True) -> AsyncIterator[Agent]:
+    """Run an agent until the block ends, then stop it and wait until it has drained."""
+    agent = Agent(plant, name="gw1")
+    task = asyncio.create_task(agent.run())
+    try:
+        if connected:
+            await until(lambda: task.done() or _connected(agent))
+        yield agent
+    finally:
+        agent.stop()
+        await asyncio.wait_for(task, PATIENCE_S)
+
+
+def _connected(agent: Agent) -> bool:
+    sources = agent.status.sources.values()
+    return len(sources) == len(agent.sources) and all(s.readings > 0 for s in sources)
+
+
+def lake_of(plant: Plant) -> pl.DataFrame:
+    """All samples in the plant's lake, by point and time."""
+    files = sorted(plant.resolve(Path("lake")).glob("samples/*/[!.]*.parquet"))
+    if not files:
+        return pl.DataFrame()
+    return pl.concat([pl.read_parquet(f) for f in files]).sort("point", "ts", "ts_recv")
+
+
+__all__ = ["Asset", "Calendar", "Plant", "Point", "Source", "lake_of", "plant_for", "running", "until"]
