@@ -65,10 +65,14 @@ class Fault:
 
 
 class ConfigError(Exception):
-    """A configuration has faults; `faults` holds all of them."""
+    """A configuration has faults; `faults` holds all of them, `plant` what loaded in spite of them.
 
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
+    The plant is there for further checks of its sources, points and sinks, never to be run.
+    """
+
+    def __init__(self, faults: tuple[Fault, ...], plant: Plant | None = None) -> None:
         self.faults = faults
+        self.plant = plant
         super().__init__("\n".join(map(str, faults)))
 
 

@@ -69,7 +69,8 @@ class _Loader:
         try:
             return self._plant(self._toml())
         except ConfigError as error:
-            raise ConfigError(_in_order([self._with_line(f) for f in error.faults])) from error.__cause__
+            told = _in_order([self._with_line(f) for f in error.faults])
+            raise ConfigError(told, error.plant) from error.__cause__
 
     def _plant(self, table: Mapping[str, Any]) -> Plant:
         plant = self._table(table, "plant")
@@ -88,10 +89,11 @@ class _Loader:
         own = {key: value for key, value in plant.items() if key in _OWN}
         whole = self._model(Plant, own | parts, "plant.toml: plant")
         # References between the parts that did load are checked even where the plant itself is at fault.
-        rest = cross_check(whole or Plant.model_construct(**{"id": "", **parts}), self.places)
+        loaded = whole or Plant.model_construct(**{"id": "", **parts})
+        rest = cross_check(loaded, self.places)
         self.faults += (fault for fault in rest if not self._follows(fault))
         if self.faults or whole is None:
-            raise ConfigError(tuple(self.faults))
+            raise ConfigError(tuple(self.faults), loaded)
         return whole
 
     def _follows(self, fault: Fault) -> bool:

@@ -4,6 +4,8 @@ CSV: `ts` is ISO 8601 with an offset, or epoch nanoseconds; `value` is a number,
 `status` is a StatusCode's name or number, empty for Good. What cannot be read is left out and reported by line.
 """
 
+import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,10 @@ from config.schema import SAMPLE, UTC_NS
 from config.status import GOOD, NAMES
 
 _ISO = ("%+", "%Y-%m-%dT%H:%M%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z")
+_YEARS = (1678, 2261)
+"""Whole years that 64 bits of nanoseconds can say; beyond them a time would wrap round unseen."""
+_NEEDED = ("ts", "point", "value")
+_COLUMNS = "the columns are ts,point,value[,status]"
 
 
 class SampleFileError(Exception):
@@ -32,58 +38,125 @@ def read_samples(path: Path) -> SampleFile:
 
     Raises SampleFileError naming the file and what is missing where no row can be read at all.
     """
+    return _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+
+
+def _parquet(path: Path) -> SampleFile:
     try:
-        if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        else:
-            frame = pl.read_csv(path, infer_schema=False, encoding="utf8").with_columns(pl.all().fill_null(""))
+        frame = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise SampleFileError(
-            f"{path}: {error}; hand over a CSV file with the columns ts,point,value[,status]"
-        ) from error
-    missing = {"ts", "point", "value"} - set(frame.columns)
+        raise SampleFileError(f"{path}: {error}; hand over a Parquet file of samples") from error
+    missing = [column for column in SAMPLE if column not in frame.columns]
     if missing:
-        raise SampleFileError(
-            f"{path}: column {', '.join(sorted(missing))} is missing; the columns are ts,point,value[,status]"
-        )
-    if path.suffix == ".parquet":
-        return SampleFile(frame.select(list(SAMPLE)).cast(pl.Schema(SAMPLE)), ())
+        rule = f"column {', '.join(missing)} is missing"
+        raise SampleFileError(f"{path}: {rule}; the columns of a Parquet file are {', '.join(SAMPLE)}")
+    aware = [name for name in ("ts", "ts_recv") if getattr(frame.schema[name], "time_zone", None) is not None]
+    if len(aware) < 2:
+        raise SampleFileError(f"{path}: ts and ts_recv must be timestamps in UTC; write them with a time zone")
+    in_range = pl.all_horizontal(pl.col("ts", "ts_recv").dt.year().is_between(*_YEARS))
+    frame = frame.select(list(SAMPLE)).with_columns(
+        line=pl.int_range(1, pl.len() + 1),
+        fault=pl.when(~in_range.fill_null(value=False))
+        .then(pl.lit(f"ts or ts_recv is missing, or not in the years {_YEARS[0]} to {_YEARS[1]}"))
+        .when(pl.col("point").fill_null("") == "")
+        .then(pl.lit("point is empty"))
+        .when(pl.col("status").is_null())
+        .then(pl.lit("status is empty"))
+        .when(pl.col("value").is_finite().not_())
+        .then(pl.format("value {} is no number that can be reckoned with", pl.col("value"))),
+    )
+    try:
+        return _split(path, frame, "row ")
+    except pl.exceptions.PolarsError as error:
+        raise SampleFileError(f"{path}: {error}; hand over columns of the types of a sample") from error
+
+
+def _csv(path: Path) -> SampleFile:
+    try:
+        frame = pl.read_csv(path, infer_schema=False, encoding="utf8").with_columns(pl.all().fill_null(""))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = _first_fault(path) or f"{error}"
+        raise SampleFileError(f"{path}{reason}; hand over a CSV file in UTF-8; {_COLUMNS}") from error
+    frame = frame.rename(str.strip)
+    for column in _NEEDED:
+        if f"{column}_duplicated_0" in frame.columns:
+            raise SampleFileError(f"{path}: column {column} stands twice; keep one of them")
+    missing = [column for column in _NEEDED if column not in frame.columns]
+    if missing:
+        raise SampleFileError(f"{path}: column {', '.join(missing)} is missing; {_COLUMNS}")
     return _typed(path, frame)
+
+
+def _first_fault(path: Path) -> str:
+    """Return the line of a CSV file that cannot be read, and why; empty where every line can."""
+    try:
+        data = path.read_bytes()
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        line, width = 1, 0
+        for cells in reader:
+            width = width or len(cells)
+            if len(cells) > width:
+                return f":{line}: the row has {len(cells)} cells, the head {width}"
+            line = reader.line_num + 1
+    except UnicodeDecodeError as error:
+        return f":{data.count(b'\n', 0, error.start) + 1}: the line is not UTF-8"
+    except csv.Error as error:
+        return f":{line}: {error}; look for a lone double quote"
+    except OSError as error:
+        return f": cannot be read ({error.strerror})"
+    return ": the file is empty" if not width else ""
 
 
 def _typed(path: Path, frame: pl.DataFrame) -> SampleFile:
     if "status" not in frame.columns:
         frame = frame.with_columns(status=pl.lit(""))
+    # A cell may hold line breaks, so that the row after it stands further down.
+    breaks = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True))
+    frame = frame.with_columns(line=(breaks.cum_sum().shift(1, fill_value=0) + pl.int_range(2, pl.len() + 2)))
+    frame = frame.filter(pl.any_horizontal(pl.col(*_NEEDED) != ""))
     text = pl.col("value").str.strip_chars()
     number = text.cast(pl.Float64, strict=False)
     word = text.str.to_lowercase().replace_strict({"true": 1.0, "false": 0.0}, default=None, return_dtype=pl.Float64)
     typed = frame.with_columns(
-        line=pl.int_range(2, pl.len() + 2),
         raw_ts=pl.col("ts"),
         raw_status=pl.col("status"),
+        raw_value=text,
         ts=_instant(pl.col("ts").str.strip_chars()),
         status=_status(pl.col("status").str.strip_chars()),
         value=pl.coalesce(number, word),
         text=pl.when(number.is_null() & word.is_null() & (text != "")).then(text),
         point=pl.col("point").str.strip_chars(),
-    ).with_columns(
-        fault=pl.when(pl.col("ts").is_null())
-        .then(pl.format("ts {} is neither ISO 8601 with an offset nor epoch nanoseconds", pl.col("raw_ts")))
+    ).with_columns(ts_recv=pl.col("ts"), fault=_fault())
+    return _split(path, typed, "")
+
+
+def _fault() -> pl.Expr:
+    years = f"in the years {_YEARS[0]} to {_YEARS[1]}"
+    return (
+        pl.when(pl.col("ts").is_null())
+        .then(pl.format(f"ts {{}} is neither ISO 8601 with an offset nor epoch nanoseconds, {years}", "raw_ts"))
         .when(pl.col("point") == "")
         .then(pl.lit("point is empty"))
         .when(pl.col("status").is_null())
-        .then(pl.format("status {} is neither a StatusCode's name nor a number", pl.col("raw_status")))
+        .then(pl.format("status {} is neither a StatusCode's name nor a number", "raw_status"))
+        .when(pl.col("value").is_finite().not_())
+        .then(pl.format("value {} is no number that can be reckoned with", "raw_value"))
     )
-    bad = typed.filter(pl.col("fault").is_not_null())
-    faults = tuple(f"{path.name}:{line}: {fault}" for line, fault in bad.select("line", "fault").iter_rows())
-    good = typed.filter(pl.col("fault").is_null()).with_columns(ts_recv=pl.col("ts"))
+
+
+def _split(path: Path, frame: pl.DataFrame, word: str) -> SampleFile:
+    bad = frame.filter(pl.col("fault").is_not_null())
+    faults = tuple(f"{path.name}:{word}{line}: {fault}" for line, fault in bad.select("line", "fault").iter_rows())
+    good = frame.filter(pl.col("fault").is_null())
     return SampleFile(good.select(list(SAMPLE)).cast(pl.Schema(SAMPLE)), faults)
 
 
 def _instant(text: pl.Expr) -> pl.Expr:
-    epoch = text.cast(pl.Int64, strict=False).cast(UTC_NS)
-    parsed = [text.str.to_datetime(form, time_unit="ns", time_zone="UTC", strict=False) for form in _ISO]
-    return pl.coalesce(epoch, *parsed)
+    epoch = text.cast(pl.Int64, strict=False)
+    year = text.str.extract(r"^(\d{4})-").cast(pl.Int32)
+    iso = pl.when(year.is_between(*_YEARS)).then(text)
+    parsed = [iso.str.to_datetime(form, time_unit="ns", time_zone="UTC", strict=False) for form in _ISO]
+    return pl.coalesce(epoch.cast(UTC_NS), *parsed)
 
 
 def _status(text: pl.Expr) -> pl.Expr:

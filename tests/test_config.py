@@ -1,7 +1,10 @@
 """Loading a plant: every fault at once, secrets, and the starter that `plantproof init` writes."""
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,22 +18,13 @@ from config.faults import ConfigError, Fault
 from config.load import load_plant
 from config.plant import Networking, Plant, Sink, Source, Spool
 from config.units import parse_duration, parse_size
+from plantproof import cli
 
 CASES = Path(__file__).parent / "cases" / "config"
 STARTER = Path(__file__).parent.parent / "config" / "starter"
 
-TEN = [  # place, thing and value, next step
-    ("plant.toml:6: plant.timezone", "timezone 'Asia/Shangai'", "such as Asia/Shanghai"),
-    ("plant.toml:12: source[1].securty", "key 'securty'", "did you mean 'security'?"),
-    ("plant.toml:18: source[2].period", "period '5 sec'", "such as 500ms, 5s or 2h"),
-    ("plant.toml:25: source[3].password", "password", '"${file:secrets/NAME}" or "${env:NAME}"'),
-    ("assets.csv:3 column asset", "asset 'line1/press1'", "mend its name"),
-    ("assets.csv:4 column control", "asset line1/robot1 'robot'", "'plc', 'dcs', 'pcs' or 'none'"),
-    ("points.csv:3 column role", "point press1.total 'totl'", "state, total, good"),
-    ("points.csv:4 column source", "point robot1.total 'lin1'", "[[source]]"),
-    ("points.csv:5 column unit", "point site.energy 'kwh'", "kWh, MWh"),
-    ("calendar.csv: 2026-10-10", "shift '早斑'", "早班, 夜班"),
-]
+TEN = (CASES / "ten-faults" / "expected.txt").read_text(encoding="utf-8").splitlines()
+PLANTPROOF = (sys.executable, "-m", "plantproof")
 
 
 def starter(folder: Path) -> Path:
@@ -54,18 +48,96 @@ def faults(folder: Path, *, secrets: bool = False) -> tuple[Fault, ...]:
     return caught.value.faults
 
 
-@pytest.mark.parametrize(("place", "thing", "hint"), TEN)
-def test_each_of_ten_planted_faults_is_told_with_its_place_and_next_step(place, thing, hint):
-    found = [fault for fault in faults(CASES / "ten-faults") if fault.place == place]
-    assert len(found) == 1
-    assert f"{place}: {thing}" in str(found[0])
-    assert hint in found[0].hint
+def test_check_lists_ten_planted_faults_line_by_line_and_exits_78():
+    result = CliRunner().invoke(cli, ["check", str(CASES / "ten-faults")])
+    assert result.stdout.splitlines() == TEN
+    assert result.stderr == "10 faults\n"
+    assert result.exit_code == exits.CONFIG == 78
 
 
-def test_ten_planted_faults_are_ten_lines_in_the_order_of_the_files():
-    error = ConfigError(faults(CASES / "ten-faults"))
-    assert [fault.place for fault in error.faults] == [place for place, _, _ in TEN]
-    assert len(str(error).splitlines()) == len(TEN)
+def test_the_installed_command_says_the_same_as_json():
+    command = [*PLANTPROOF, "check", str(CASES / "ten-faults"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == exits.CONFIG
+    told = json.loads(done.stdout)
+    assert [Fault(**fault).place for fault in told] == [fault.place for fault in faults(CASES / "ten-faults")]
+    assert all(fault["place"] and fault["thing"] and fault["rule"] and fault["hint"] for fault in told)
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_ten_planted_faults_stand_in_the_order_of_the_files():
+    found = faults(CASES / "ten-faults")
+    assert [str(fault) for fault in found] == TEN
+    assert len({fault.rule for fault in found}) == 10  # ten kinds
+
+
+def test_a_source_kind_that_there_is_not_and_an_address_of_another_protocol_are_told_at_once():
+    result = CliRunner().invoke(cli, ["check", str(CASES / "protocol-faults")])
+    kind, address = result.stdout.splitlines()
+    assert "source[2].kind" in kind
+    assert "'opcda'" in kind
+    assert "write one of opcua, modbus, mqtt" in kind
+    assert "column address" in address
+    assert "'ns=2;s=Energy'" in address
+    assert result.exit_code == exits.CONFIG
+
+
+def test_what_loaded_in_spite_of_a_fault_stays_with_the_error_for_further_checks():
+    with pytest.raises(ConfigError) as caught:
+        load_plant(CASES / "ten-faults")
+    assert [point.point for point in caught.value.plant.points] == ["press1.state", "robot1.total", "site.energy"]
+
+
+def test_a_fault_of_plant_toml_ends_a_command_with_its_text_and_78():
+    command = [*PLANTPROOF, "status", str(CASES / "ten-faults")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == exits.CONFIG
+    assert done.stderr.splitlines() == TEN
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (",0.5,,\n", ",fast,,\n", "points.csv:3 column max_rate: point press1.total 'fast': must be a number"),
+        ("4294967296", "many", "points.csv:7 column modulus: point main.energy 'many': must be a whole number"),
+        ("press1.state,line1/press1,state,line1,ns=2;s=Press1.State,,,,,",
+         "press1.state,line1/press1,state,line1,ns=2;s=Press1.State,,,,9,",
+         "points.csv:2 column modulus: point press1.state 9: only counters roll over, and the role is state"),
+        ("line2/robot1,state", "line2/robot2,state", "did you mean 'line2/robot1'?"),
+        ("kWh", "kW", "points.csv:7 column unit: point main.energy 'kW': is no unit for role energy.electricity"),
+        ("10s,\n", "10,\n", "points.csv:8 column heartbeat: point robot1.state '10': is no number with a unit"),
+        (",note\n", ",nota\n", "points.csv:1: column 'nota': is unknown; did you mean 'note'?"),
+        ("0.01", "0", "points.csv:7 column scale: point main.energy '0': makes every value the same"),
+        ("0.01", "nan", "points.csv:7 column scale: point main.energy 'nan': must be a finite number"),
+        ("press2.total,", "press2.total,,", "points.csv:6: row 'press2.total': the row has 13 cells, the head 12"),
+    ],
+)  # fmt: skip
+def test_a_faulty_cell_is_told_in_words_of_the_plant(tmp_path, old, new, told):
+    (fault,) = faults(edited(tmp_path, "points.csv", old, new))
+    assert told in str(fault)
+    assert "nput should" not in str(fault)  # pydantic's words
+    assert fault.hint.strip()
+
+
+def test_a_plant_of_the_same_id_as_an_asset_or_group_is_a_fault(tmp_path):
+    (fault,) = faults(edited(tmp_path, "plant.toml", 'id = "plant1"', 'id = "line1"'))
+    assert fault.place == "plant.toml:5: plant.id"
+
+
+def test_a_table_that_is_missing_is_a_fault_of_its_own(tmp_path):
+    (starter(tmp_path) / "points.csv").unlink()
+    (fault,) = faults(tmp_path)
+    assert str(fault).startswith("points.csv: file 'points.csv': cannot be read: No such file")
+
+
+def test_a_looked_up_secret_shows_neither_in_str_nor_repr_nor_json(tmp_path, monkeypatch):
+    edited(tmp_path, "plant.toml", '# password = "${file:secrets/mqtt}"', 'password = "${env:PLANT_TEST_PASSWORD}"')
+    monkeypatch.setenv("PLANT_TEST_PASSWORD", "hunter2")
+    plant = load_plant(tmp_path, secrets=True)
+    assert plant.sources[2].password.get_secret_value() == "hunter2"
+    for shown in (str(plant), repr(plant), plant.model_dump_json(), repr(plant.model_dump())):
+        assert "hunter2" not in shown
 
 
 def test_a_password_in_plain_text_never_appears_in_a_fault():
