@@ -53,22 +53,28 @@ def _parquet(path: Path) -> SampleFile:
     aware = [name for name in ("ts", "ts_recv") if getattr(frame.schema[name], "time_zone", None) is not None]
     if len(aware) < 2:
         raise SampleFileError(f"{path}: ts and ts_recv must be timestamps in UTC; write them with a time zone")
+    try:
+        # The times are cast only when their years are known to fit.
+        plain = [pl.col(column).cast(SAMPLE[column]) for column in ("point", "value", "text", "status")]
+        return _split(path, frame.select(list(SAMPLE)).with_columns(plain).with_columns(**_row_faults()), "row ")
+    except pl.exceptions.PolarsError as error:
+        raise SampleFileError(f"{path}: {error}; hand over columns of the types of a sample") from error
+
+
+def _row_faults() -> dict[str, pl.Expr]:
     in_range = pl.all_horizontal(pl.col("ts", "ts_recv").dt.year().is_between(*_YEARS))
-    frame = frame.select(list(SAMPLE)).with_columns(
-        line=pl.int_range(1, pl.len() + 1),
-        fault=pl.when(~in_range.fill_null(value=False))
-        .then(pl.lit(f"ts or ts_recv is missing, or not in the years {_YEARS[0]} to {_YEARS[1]}"))
+    years = f"not in the years {_YEARS[0]} to {_YEARS[1]}"
+    fault = (
+        pl.when(~in_range.fill_null(value=False))
+        .then(pl.lit(f"ts or ts_recv is missing, or {years}"))
         .when(pl.col("point").fill_null("") == "")
         .then(pl.lit("point is empty"))
         .when(pl.col("status").is_null())
         .then(pl.lit("status is empty"))
         .when(pl.col("value").is_finite().not_())
-        .then(pl.format("value {} is no number that can be reckoned with", pl.col("value"))),
+        .then(pl.format("value {} is no number that can be reckoned with", "value"))
     )
-    try:
-        return _split(path, frame, "row ")
-    except pl.exceptions.PolarsError as error:
-        raise SampleFileError(f"{path}: {error}; hand over columns of the types of a sample") from error
+    return {"line": pl.int_range(1, pl.len() + 1), "fault": fault}
 
 
 def _csv(path: Path) -> SampleFile:
@@ -99,7 +105,8 @@ def _first_fault(path: Path) -> str:
                 return f":{line}: the row has {len(cells)} cells, the head {width}"
             line = reader.line_num + 1
     except UnicodeDecodeError as error:
-        return f":{data.count(b'\n', 0, error.start) + 1}: the line is not UTF-8"
+        broken = data.count(b"\n", 0, error.start) + 1
+        return f":{broken}: the line is not UTF-8"
     except csv.Error as error:
         return f":{line}: {error}; look for a lone double quote"
     except OSError as error:
