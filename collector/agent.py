@@ -14,11 +14,13 @@ from typing import Any
 import polars as pl
 
 from collector.batch import Intake, Rows, to_frame
+from collector.repeats import Repeats
 from collector.sinks import base as sinks
 from collector.spool import Spool, SpoolFull
 from collector.status import SinkStatus, SourceStatus, Status
 from config.plant import Plant, Point, Source
 from config.plant import Sink as SinkConfig
+from config.schema import SAMPLE
 from connectors import base as connectors
 from connectors.base import SourceLost, SourceRefused
 
@@ -28,6 +30,8 @@ BACK_OFF_S = (0.5, 30.0)
 """First and longest pause between tries [s]."""
 PENDING_ROWS = 500_000
 """So many rows may wait for a commit; then sources wait."""
+TAIL_BATCHES = 200
+"""So many batches are looked through for messages that were committed but perhaps not acknowledged."""
 READ_BYTES = 64 * 2**20
 """What one write of a sink takes from the spool at most [B, compressed]."""
 DRAIN_S = 30.0
@@ -71,8 +75,10 @@ class Agent:
             segment_size=config.segment_size,
             max_size=config.max_size,
             when_full=config.when_full,
+            tail=TAIL_BATCHES,
         )
         try:
+            self.spool.forget_all_but([sink.name for sink in self.plant.sinks])
             for sink in self.plant.sinks:
                 self.spool.cursor(sink.name)
             await self._run()
@@ -111,6 +117,8 @@ class Agent:
         points = [p for p in self.points if p.source == source.id]
         first = next((i for i, p in enumerate(self.points) if p.source == source.id), 0)
         intake = Intake(points, first)
+        repeats = Repeats([p.point for p in points])
+        repeats.recover(await asyncio.get_running_loop().run_in_executor(self._disk, self._tail))
         expect = max([p.period or 0 for p in points if p.mode == "poll"] + [source.period])
         if source.kind == "mqtt":
             expect = max([p.heartbeat for p in points] + [source.period])
@@ -123,7 +131,7 @@ class Agent:
                 connector = module.Connector(source, points)
                 before = status.readings
                 try:
-                    await self._collect(connector, intake, status)
+                    await self._collect(connector, intake, repeats, status)
                 except SourceLost as error:
                     status.state, status.error = "lost", str(error)
                 except SourceRefused as error:
@@ -144,20 +152,30 @@ class Agent:
             status.state = "stopped"
             self._add(intake.shutdown(time.time_ns()))
 
-    async def _collect(self, connector: connectors.Connector, intake: Intake, status: SourceStatus) -> None:
+    async def _collect(
+        self, connector: connectors.Connector, intake: Intake, repeats: Repeats, status: SourceStatus
+    ) -> None:
         await connector.connect()
         status.state, status.error = "connected", ""
         status.connects += 1
         async for readings in connector.readings():
             status.readings += 1
             status.last_data = time.monotonic()
+            acknowledge = readings.acknowledge
+            if acknowledge is not None:  # what is not acknowledged comes again
+                readings = repeats.drop(readings)
             rows = intake.take(readings)
             status.rows += sum(len(r) for r in rows)
             self._add(rows)
-            if readings.acknowledge is not None:
-                self._acknowledge.append(readings.acknowledge)
+            if acknowledge is not None:
+                self._acknowledge.append(acknowledge)
             await self._room.wait()
         raise SourceLost("the connector ended without a word")
+
+    def _tail(self) -> pl.DataFrame:
+        """Return the last batches of the spool, which a broker may deliver again."""
+        payloads = [r.payload for r in self.spool.read(max(0, self.spool.last - TAIL_BATCHES), READ_BYTES)]
+        return _decode(payloads) if payloads else pl.DataFrame(schema=dict(SAMPLE))
 
     def _add(self, rows: list[Rows]) -> None:
         self._pending += rows

@@ -11,7 +11,7 @@ import json
 import sqlite3
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,12 +90,19 @@ class Spool:
     """The open spool; use it from one thread at a time, and `close` it."""
 
     def __init__(
-        self, path: Path, *, segment_size: int = 64 * 2**20, max_size: int = 2 * 2**30, when_full: str = "drop_oldest"
+        self,
+        path: Path,
+        *,
+        segment_size: int = 64 * 2**20,
+        max_size: int = 2 * 2**30,
+        when_full: str = "drop_oldest",
+        tail: int = 0,
     ) -> None:
-        """Open or make the folder; sizes in [B].
+        """Open or make the folder; sizes in [B]. The last `tail` batches stay when every sink has them.
 
         Raises host.Locked where another agent uses it and SpoolFormat where a newer version wrote it.
         """
+        self._tail = tail
         path.mkdir(parents=True, exist_ok=True)
         self.path, self.segment_size, self.max_size, self.when_full = path, segment_size, max_size, when_full
         self._lock = host.lock_folder(path)
@@ -238,11 +245,15 @@ class Spool:
             self.cursors[sink] = self.segments[0].first - 1 if self.segments else self.last
         return self.cursors[sink]
 
+    def forget_all_but(self, sinks: Collection[str]) -> None:
+        """Let no cursor of a sink that is not configured any more hold segments back; its file stays."""
+        self.cursors = {sink: seq for sink, seq in self.cursors.items() if sink in sinks}
+
     def advance(self, sink: str, seq: int) -> None:
         """Note durably that the sink has stored all up to `seq`, then unlink what no sink needs."""
         host.replace_durably(self.path / f"cursor-{sink}.json", json.dumps({"seq": seq}).encode())
         self.cursors[sink] = seq
-        done = min(self.cursors.values())
+        done = min(*self.cursors.values(), self.last - self._tail)
         while len(self.segments) > 1 and self.segments[0].last <= done:
             self.segments.pop(0).unlink()
 

@@ -74,6 +74,15 @@ def test_a_segment_is_kept_until_the_slowest_sink_has_passed_it(tmp_path):
     spool.close()
 
 
+def test_the_tail_stays_when_all_is_delivered(tmp_path):
+    spool = Spool(tmp_path, segment_size=10, tail=3)
+    for _ in range(9):
+        spool.put(b"0123456789", 1)
+    spool.advance("sink", 9)
+    assert [seq for seq, _ in payloads(spool)] == [7, 8, 9]
+    spool.close()
+
+
 def test_a_second_agent_on_one_spool_is_refused_at_once(tmp_path):
     spool = Spool(tmp_path)
     done = subprocess.run([sys.executable, "-c", SECOND_AGENT, tmp_path], capture_output=True, text=True, timeout=20)

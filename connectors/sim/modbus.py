@@ -56,8 +56,10 @@ class ModbusServer:
     what clients asked for, writes included; `silent` holds units that do not answer.
     """
 
-    def __init__(self, units: Mapping[int, Registers]) -> None:
+    def __init__(self, units: Mapping[int, Registers], port: int = 0) -> None:
+        """Take a function per unit that returns its holding registers; port 0 is a free one."""
         self.units = dict(units)
+        self._port = port
         self.silent: set[int] = set()
         self.requests: Counter[int] = Counter()
         self._server: ModbusTcpServer | None = None
@@ -90,7 +92,7 @@ class ModbusServer:
             for unit, read in self.units.items()
         ]
         self._server = ModbusTcpServer(
-            devices, address=("127.0.0.1", 0), ignore_missing_devices=True, trace_pdu=self._spy
+            devices, address=("127.0.0.1", self._port), ignore_missing_devices=True, trace_pdu=self._spy
         )
         await self._server.serve_forever(background=True)
 

@@ -4,13 +4,15 @@ import sys
 from pathlib import Path
 
 import click
-from config.load import load_plant
 
 from config import exits
+from config.load import load_plant
 from kpis.commands import FROM, LAKE, PLANT, TO, lake_of, load_samples
+from kpis.evidence.package import PackageError
 from kpis.evidence.package import build as build_package
 from kpis.evidence.verify import verify as verify_package
 from kpis.output import to_json
+from kpis.stores.lake import LakeError
 
 
 @click.group()
@@ -32,7 +34,12 @@ def build(plant: Path, *, start: str | None, end: str | None, lake_path: Path | 
     """
     loaded = load_plant(plant)
     _, first, last = load_samples(loaded, start, end, None, lake_path)
-    out.write_bytes(build_package(loaded, lake_of(loaded, lake_path), first, last))
+    try:
+        out.write_bytes(build_package(loaded, lake_of(loaded, lake_path), first, last))
+    except (PackageError, LakeError) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{out} cannot be written ({error.strerror}); name another --out") from error
     click.echo(f"{out}: {out.stat().st_size} bytes", err=True)
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import tomllib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from config.plant import Plant
-from config.schema import SAMPLE
+from config.schema import RESULT, SAMPLE
 from kpis import output
 from kpis.compute import Basis, Window, results, subjects_of
 from kpis.facts import demand, facts
@@ -27,7 +27,15 @@ from kpis.stores import lake
 
 FORMAT = 1
 MANIFEST = "manifest-sha256.txt"
+DESCRIPTOR = "datapackage.json"
+FRAMES = ("facts", "demand", "devices")
+TABLES = ("indicators.json", "indicators.csv", "devices.csv", *(f"data/{name}.parquet" for name in FRAMES))
+"""Every file of a package besides the plant's configuration, its descriptor and its manifest."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class PackageError(Exception):
+    """A package cannot be built of this plant; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +69,33 @@ def figures_from(
 def build(plant: Plant, lake_path: Path, start: int, end: int) -> bytes:
     """Return the package of [start, end) [ns since 1970, UTC] as the bytes of a zip.
 
-    Raises lake.LakeError where the samples cannot be read.
+    Raises lake.LakeError where the samples cannot be read, PackageError where the plant's files lie elsewhere.
     """
     samples = lake.read(lake_path, [p.point for p in plant.points], start, end)
     computed = figures(plant, samples, start, end)
     files: dict[str, bytes] = {f"config/{name}": data for name, data in config_files(plant.root).items()}
-    files["indicators.json"] = output.to_json(output.objects(plant, computed.results)).encode()
-    files["indicators.csv"] = _csv(plant, computed.results)
-    files["devices.csv"] = computed.devices.write_csv().encode("utf-8-sig")
+    stated = output.objects(plant, computed.results)
+    files["indicators.json"] = output.to_json(stated).encode()
+    files["indicators.csv"] = csv_of(stated)
+    files["devices.csv"] = devices_csv(computed.devices)
     for name, frame in (("facts", computed.facts), ("demand", computed.demand), ("devices", computed.devices)):
         files[f"data/{name}.parquet"] = _parquet(frame)
-    files["datapackage.json"] = output.to_json(describe(plant, files, samples, start, end)).encode()
+    about = {"start_ns": start, "end_ns": end, "samples": samples.height, "samples_sha256": samples_hash(samples)}
+    files[DESCRIPTOR] = output.to_json(describe(plant, files, about)).encode()
     files[MANIFEST] = manifest(files)
     return pack(files)
 
 
 def config_files(root: Path) -> dict[str, bytes]:
-    """Return plant.toml and every table that it names, by file name; they hold no secrets by rule."""
-    text = (root / "plant.toml").read_bytes()
-    table = tomllib.loads(text.decode())
+    """Return plant.toml and every table that it names, by file name; they hold no secrets by rule.
+
+    Raises PackageError where one of them lies outside the plant's folder, or plant.toml has another name.
+    """
+    try:
+        text = (root / "plant.toml").read_bytes()
+    except OSError as error:
+        raise PackageError(f"{root}: plant.toml cannot be read ({error.strerror}); give the file that name") from error
+    table = tomllib.loads(text.decode("utf-8-sig"))
     plant = table.get("plant", {})
     named = [
         plant.get("assets", "assets.csv"),
@@ -87,12 +103,24 @@ def config_files(root: Path) -> dict[str, bytes]:
         plant.get("products", "products.csv"),
     ]
     named += [c["exceptions"] for c in table.get("calendar", []) if c.get("exceptions")]
+    for name in named:
+        if not safe_name(name):
+            raise PackageError(f"{name} lies outside the plant's folder; a package holds copies: move the file into it")
     found = {name: (root / name).read_bytes() for name in dict.fromkeys(named) if (root / name).is_file()}
     return {"plant.toml": text, **found}
 
 
-def describe(plant: Plant, files: Mapping[str, bytes], samples: pl.DataFrame, start: int, end: int) -> dict[str, Any]:
-    """Return the Data Package descriptor: one resource a file, and what is needed to compute the figures again."""
+def safe_name(name: str) -> bool:
+    """Return whether a file's name stays inside the folder that it is written into, on any system."""
+    parts = name.split("/")
+    return bool(name) and name.isprintable() and not {"", ".", ".."} & set(parts) and not set(name) & {"\\", ":"}
+
+
+def describe(plant: Plant, files: Mapping[str, bytes], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Data Package descriptor: one resource a file, and what is needed to compute the figures again.
+
+    about: `start_ns` and `end_ns` of the period, number and hash of its `samples`.
+    """
     resources = [
         {
             "name": name.replace("/", "-").replace(".", "-").lower(),
@@ -112,10 +140,7 @@ def describe(plant: Plant, files: Mapping[str, bytes], samples: pl.DataFrame, st
             "format": FORMAT,
             "plant": plant.id,
             "timezone": plant.timezone,
-            "start_ns": start,
-            "end_ns": end,
-            "samples": samples.height,
-            "samples_sha256": samples_hash(samples),
+            **{key: about[key] for key in ("start_ns", "end_ns", "samples", "samples_sha256")},
         },
     }
 
@@ -154,9 +179,16 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _csv(plant: Plant, rows: pl.DataFrame) -> bytes:
-    flat = pl.DataFrame(output.objects(plant, rows), infer_schema_length=None)
+def csv_of(stated: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return RESULT objects as CSV with a byte order mark, for Excel."""
+    columns = {name: pl.String if name in ("start", "end") else dtype for name, dtype in RESULT.items()}
+    flat = pl.DataFrame([dict(one) for one in stated], schema=columns)
     return flat.with_columns(pl.col("flags").list.join(" ")).write_csv().encode("utf-8-sig")
+
+
+def devices_csv(devices: pl.DataFrame) -> bytes:
+    """Return the device list as CSV with a byte order mark, for Excel."""
+    return devices.write_csv().encode("utf-8-sig")
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

@@ -36,6 +36,11 @@ def devices(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> pl.Dat
     return pl.DataFrame(rows, infer_schema_length=None).with_columns(**instants, share=pl.col("share").cast(pl.Float64))
 
 
+def passes(plant: Plant, share: float | None) -> bool:
+    """Return whether a device of this share of known planned time counts as networked."""
+    return share is not None and share >= plant.networking.evidenced_share
+
+
 def _device(
     plant: Plant, asset: Asset, found: dict[str, Series], spoke: set[str], start: int, end: int
 ) -> dict[str, object]:
@@ -51,7 +56,7 @@ def _device(
         "excluded": asset.excluded or ("" if asset.production else "not production equipment"),
         "connectable": any(p.source and p.address for p in points),
         "connected": any(p.point in spoke for p in points),
-        "evidenced": share is not None and share >= plant.networking.evidenced_share,
+        "evidenced": passes(plant, share),
         "share": share,
         "first_good": int(times.min()) if len(times) else None,
         "last_good": int(times.max()) if len(times) else None,
