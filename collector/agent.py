@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import itertools
 import logging
 import random
 import sqlite3
@@ -14,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from collector.batch import Intake, Rows, to_frame
+from collector.ledger import Losses
 from collector.repeats import Repeats
 from collector.sinks import base as sinks
 from collector.spool import Spool, SpoolFull
@@ -34,6 +36,8 @@ TAIL_BATCHES = 200
 """So many batches are looked through for messages that were committed but perhaps not acknowledged."""
 READ_BYTES = 64 * 2**20
 """What one write of a sink takes from the spool at most [B, compressed]."""
+NOTE_EVERY_S = 60
+"""How often losses of a kind that the ledger has already are added up into it [s]."""
 DRAIN_S = 30.0
 """How long a stopping agent lets its sinks drain [s]."""
 
@@ -57,6 +61,7 @@ class Agent:
         self._room.set()
         self._committed = asyncio.Condition()
         self._sources_done = asyncio.Event()
+        self._losses: dict[str, Losses] = {}
         self._committed_rows = 0
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
 
@@ -108,6 +113,7 @@ class Agent:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        self.status.stopped = True
         self._write_status()
         for task in done - {stopping}:  # a task that ended by itself ended by a fault of ours
             if not task.cancelled() and task.exception() is not None:
@@ -129,6 +135,7 @@ class Agent:
         try:
             while True:
                 connector = module.Connector(source, points)
+                self._losses[source.id] = Losses(connector.faults)
                 before = status.readings
                 try:
                     await self._collect(connector, intake, repeats, status)
@@ -142,6 +149,7 @@ class Agent:
                     log.exception("source %s", source.id)
                 finally:
                     await connector.close()
+                    self._note_losses(source.id)
                 self._add(intake.lost(time.time_ns()))
                 log.warning("source %s is %s: %s", source.id, status.state, status.error)
                 if status.readings > before:
@@ -162,9 +170,8 @@ class Agent:
             status.readings += 1
             status.last_data = time.monotonic()
             acknowledge = readings.acknowledge
-            if acknowledge is not None:  # what is not acknowledged comes again
-                readings = repeats.drop(readings)
-            rows = intake.take(readings)
+            # What is not acknowledged comes again.
+            rows = intake.take(readings if acknowledge is None else repeats.drop(readings))
             status.rows += sum(len(r) for r in rows)
             self._add(rows)
             if acknowledge is not None:
@@ -283,9 +290,17 @@ class Agent:
                 )
 
     async def _report(self) -> None:
-        while True:
+        for second in itertools.count():
+            for source in self._losses:
+                self._note_losses(source, only_new=second % NOTE_EVERY_S != 0)
             self._write_status()
             await asyncio.sleep(1.0)
+
+    def _note_losses(self, source: str, *, only_new: bool = False) -> None:
+        """Write into the ledger what a connector dropped; `only_new`: only what it never dropped before."""
+        for reason, count in self._losses[source].take(only_new=only_new).items():
+            self.spool.ledger.add("not stored", reason, source=source, count=count)
+            self.status.sources[source].faults += count
 
     def _write_status(self) -> None:
         self.status.spool |= {"bytes": self.spool.size, "last": self.spool.last, "pending_rows": self._rows}

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from config.faults import ConfigError, Fault
-from config.load import load_plant
 
 from collector.ledger import read_ledger
 from collector.sinks import base as sinks
 from collector.status import read_status
 from config import exits
+from config.faults import ConfigError, Fault
+from config.load import load_plant
 from config.plant import Plant
 from config.samples import SampleFileError
 from config.units import parse_duration
@@ -94,6 +94,13 @@ def check(plant: Path, *, as_json: bool) -> None:
         sys.exit(exits.CONFIG)
 
 
+def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    try:
+        return parse_duration(text) / 1e9 if text else None
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {error}") from error
+
+
 class JsonLines(logging.Formatter):
     """One JSON line an event."""
 
@@ -118,10 +125,10 @@ def _log_to_stderr(*, as_json: bool) -> None:
 
 @click.command()
 @PLANT
-@click.option("--for", "duration", help="Stop by itself after this long, such as 60s.")
+@click.option("--for", "duration", callback=_seconds, help="Stop by itself after this long, such as 60s.")
 @click.option("--agent", "name", default="agent", show_default=True, help="This gateway's name.")
 @click.option("--json", "as_json", is_flag=True, help="Log one JSON line an event.")
-def run(plant: Path, *, duration: str | None, name: str, as_json: bool) -> None:
+def run(plant: Path, *, duration: float | None, name: str, as_json: bool) -> None:
     """Collect the plant's samples until told to stop (SIGTERM, SIGINT) or for a while.
 
     \b
@@ -132,11 +139,16 @@ def run(plant: Path, *, duration: str | None, name: str, as_json: bool) -> None:
     fault.
     """
     from collector.agent import Agent  # noqa: PLC0415  the other commands need no frames
+    from collector.host import Locked  # noqa: PLC0415
+    from collector.spool import SpoolFormat  # noqa: PLC0415
 
     _log_to_stderr(as_json=as_json)
     agent = Agent(load_checked(plant, secrets=True), name=name)
-    seconds = parse_duration(duration) / 1e9 if duration else None
-    asyncio.run(_until_stopped(agent, seconds))
+    try:
+        asyncio.run(_until_stopped(agent, duration))
+    except (Locked, SpoolFormat) as error:
+        click.echo(str(error), err=True)
+        sys.exit(exits.CONFIG)
 
 
 async def _until_stopped(agent: Any, seconds: float | None) -> None:
@@ -176,7 +188,8 @@ def status(plant: Path, *, as_json: bool) -> None:
 
 
 def _print_status(report: dict[str, Any]) -> None:
-    state = "healthy" if report["healthy"] else "NOT HEALTHY"
+    health = "healthy" if report["healthy"] else "NOT HEALTHY"
+    state = report["agent_state"] if report["agent_state"] != "running" else health
     click.echo(f"agent {report['agent']} of {report['plant']}: {state}, report {report['age_s']} s old")
     for name, source in report["sources"].items():
         age = "never" if source["age_s"] is None else f"{source['age_s']:.1f} s ago"
@@ -205,10 +218,15 @@ def verify(plant: Path) -> None:
 
     Exits 4 when a batch is damaged.
     """
-    from collector.spool import Spool  # noqa: PLC0415
+    from collector.host import Locked  # noqa: PLC0415
+    from collector.spool import Spool, SpoolFormat  # noqa: PLC0415
 
     loaded = load_plant(plant)
-    opened = Spool(loaded.resolve(loaded.spool.path))
+    try:
+        opened = Spool(loaded.resolve(loaded.spool.path))
+    except (Locked, SpoolFormat) as error:
+        click.echo(str(error), err=True)
+        sys.exit(exits.CONFIG)
     try:
         before = opened.ledger.counts["quarantined"]
         batches = sum(1 for _ in opened.read(0, max_bytes=2**63))

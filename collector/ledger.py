@@ -9,6 +9,23 @@ from pathlib import Path
 from typing import Any
 
 
+class Losses:
+    """What one connection dropped, by reason, and how much of it the ledger has already."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        """Take the counter that the connector counts in."""
+        self._counts = counts
+        self._noted: Counter[str] = Counter()
+
+    def take(self, *, only_new: bool = False) -> Counter[str]:
+        """Return what was dropped since the last call, of reasons never told before where `only_new`."""
+        fresh = self._counts - self._noted
+        if only_new:
+            fresh = Counter({reason: count for reason, count in fresh.items() if reason not in self._noted})
+        self._noted += fresh
+        return fresh
+
+
 class Ledger:
     """One JSON line an entry, synced before the call returns."""
 

@@ -29,6 +29,8 @@ class SourceStatus:
     connects: int = 0
     readings: int = 0
     rows: int = 0
+    faults: int = 0
+    """What was dropped, overflowed or did not fit."""
     last_data: float | None = None
     """Monotonic time of the last readings [s]."""
 
@@ -58,6 +60,7 @@ class Status:
     sinks: dict[str, SinkStatus] = field(default_factory=dict)
     spool: dict[str, Any] = field(default_factory=dict)
     ledger: dict[str, int] = field(default_factory=dict)
+    stopped: bool = False
     started: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat())
 
     def report(self) -> dict[str, Any]:
@@ -77,6 +80,7 @@ class Status:
             "agent": self.agent,
             "plant": self.plant,
             "pid": os.getpid(),
+            "stopped": self.stopped,
             "started": self.started,
             "updated": dt.datetime.now(dt.UTC).isoformat(),
             "sources": sources,
@@ -100,7 +104,7 @@ def read_status(path: Path, *, now: dt.datetime | None = None) -> dict[str, Any]
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     age = ((now or dt.datetime.now(dt.UTC)) - dt.datetime.fromisoformat(report["updated"])).total_seconds()
     report["age_s"] = round(age, 3)
-    if age > STALE_AFTER_S:
-        report["healthy"] = False
-        report["agent_state"] = "stopped" if report.get("stopped") else "no sign of life"
+    gone = age > STALE_AFTER_S
+    report["agent_state"] = "stopped" if report.get("stopped") else "no sign of life" if gone else "running"
+    report["healthy"] = report["healthy"] and report["agent_state"] == "running"
     return report

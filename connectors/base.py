@@ -17,6 +17,7 @@ Columns, not objects: a poll or message burst is one `Readings`, whose arrays ru
 """
 
 import importlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable
@@ -76,6 +77,9 @@ def lost(points: NDArray[np.intp], now_ns: int, status: int = BAD_NO_COMMUNICATI
 
 class Connector(Protocol):
     """One connection to one source; see the module's text for who calls what when."""
+
+    faults: Counter[str]
+    """What was dropped, overflowed or did not fit, counted by reason; the agent notes it in status and ledger."""
 
     def __init__(self, source: Source, points: Sequence[Point]) -> None:
         """Take the source and its points; never connects."""

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -138,6 +139,7 @@ class Connector:
         self._units = {one.unit for one in slots}
         self._resting: dict[int, _Rest] = {}
         self._link: Link | None = None
+        self.faults: Counter[str] = Counter()
 
     async def connect(self) -> None:
         """Open the TCP connection; raises SourceLost, and SourceRefused where the URL cannot be served."""

@@ -79,7 +79,7 @@ class Connector:
         self._scaling = scaling
         self._link: Link | None = None
         self.faults: Counter[str] = Counter()
-        """Payloads that did not fit, by topic."""
+        """Payloads that did not fit, by topic, and messages that were dropped."""
 
     async def connect(self) -> None:
         """Connect and subscribe; raises SourceLost, and SourceRefused where the broker refuses either."""
@@ -116,6 +116,9 @@ class Connector:
             link = self._link
             if link is None:
                 raise SourceLost(f"source {self._source.id} is closed")
+            if link.dropped:
+                self.faults["QoS 0 messages dropped, too many at once"] += link.dropped
+                link.dropped = 0
             messages = [link.messages.popleft() for _ in range(min(BURST, len(link.messages)))]
             if messages:
                 readings = self._take(link, messages)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 
 import numpy as np
@@ -94,6 +95,7 @@ class Connector:
         self._tasks: list[asyncio.Task[None]] = []
         self._client: Client | None = None
         self.subscriptions: list[Subscribed] = []
+        self.faults: Counter[str] = Counter()
 
     async def connect(self) -> None:
         """Open the session, read the server's limits and resolve the addresses."""
@@ -183,7 +185,7 @@ class Connector:
         """
         refused: dict[int, int] = {}
         for period, group in by_period(self._source, self._points, positions).items():
-            subscribed = Subscribed(self._points, self._scaling, self._stamps, self._queue.put)
+            subscribed = Subscribed(self._points, self._scaling, self._stamps, self._queue.put, self.faults)
             nodes = {position: self._nodes[position] for position in group}
             with _faults("subscribe"):
                 refused |= await subscribed.create(

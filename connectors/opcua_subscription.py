@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
@@ -32,8 +33,11 @@ Deliver = Callable[[Readings | SourceLost], Awaitable[None]]
 class Subscribed:
     """Monitored items of one period; `client handles` are the positions of the points."""
 
-    def __init__(self, points: Sequence[Point], scaling: Scaling, stamps: Stamps, deliver: Deliver) -> None:
-        """Take the connector's points, and where its readings go."""
+    def __init__(
+        self, points: Sequence[Point], scaling: Scaling, stamps: Stamps, deliver: Deliver, faults: Counter[str]
+    ) -> None:
+        """Take the connector's points, where its readings go, and where overflows are counted."""
+        self._faults = faults
         self._points, self._scaling, self._stamps = points, scaling, stamps
         self._deliver = deliver
         self._allowed: set[int] = set()
@@ -119,6 +123,7 @@ class Subscribed:
         readings = decode(positions, [item.Value for item in items], received, self._scaling)
         if overflowed := int(np.count_nonzero(readings.status & OVERFLOW == OVERFLOW)):
             self.overflows += overflowed
+            self._faults["a queue on the server overflowed"] += overflowed
             log.warning("%d points lost changes: their queues on the server overflowed", overflowed)
         await self._deliver(self._stamps.apply(readings))
         if items and time.monotonic() - self._stood >= STAND_S:

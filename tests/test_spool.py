@@ -16,7 +16,6 @@ from collector.host import Locked
 from collector.ledger import read_ledger
 from collector.spool import Spool, SpoolFormat, SpoolFull
 
-
 SECOND_AGENT = """
 import pathlib, sys
 from collector.host import Locked

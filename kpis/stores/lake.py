@@ -53,14 +53,20 @@ def read(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFram
 
 
 def extent(lake: Path, points: Sequence[str]) -> tuple[int, int] | None:
-    """Return the first and last time of the points' samples [ns since 1970, UTC]; None where there are none."""
+    """Return the first and last time of the points' samples [ns since 1970, UTC]; None where there are none.
+
+    Raises LakeError where a file cannot be read.
+    """
     known = days(lake)
     if not known:
         return None
     ends = _scan(lake, [known[0], known[-1]], points).select(
         first=pl.col("ts").min().to_physical(), last=pl.col("ts").max().to_physical()
     )
-    first, last = ends.collect().row(0)
+    try:
+        first, last = ends.collect().row(0)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise LakeError(f"{lake}: {error}; check the folder, or restore the file from a copy") from error
     return None if first is None else (first, last)
 
 
