@@ -1,0 +1,34 @@
+"""Run every benchmark, print a table, and write benchmarks/results/<name>.json."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import kpi_pass, opcua_read, spool_lake
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Measure everything; a figure is a number, its unit, and what it is held against."""
+    table = Table(title="benchmarks (ratios within one run)", title_justify="left")
+    for column in ("benchmark", "figure", "measured", "unit", "held against"):
+        table.add_column(column, justify="right" if column == "measured" else "left")
+    RESULTS.mkdir(exist_ok=True)
+    about = {"python": platform.python_version(), "polars": version("polars"), "machine": platform.machine()}
+    for module in (spool_lake, opcua_read, kpi_pass):
+        name = module.__name__.rpartition(".")[2]
+        figures = module.measure()
+        for figure, (measured, unit, against) in figures.items():
+            table.add_row(name, figure, f"{measured:,.3g}" if measured < 1000 else f"{measured:,.0f}", unit, against)
+        text = json.dumps({"about": about, "figures": figures}, indent=1)
+        (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
