@@ -4,9 +4,9 @@ import importlib
 import sys
 
 import click
-from config.faults import ConfigError
 
 from config import exits
+from config.faults import ConfigError
 
 COMMANDS = {
     "init": "config.commands:init",

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 import polars as pl
-from config.load import load_plant
 
 from config import exits
+from config.load import load_plant
 from config.plant import Plant
 from config.samples import SampleFileError, read_samples
 from kpis import output

@@ -4,8 +4,8 @@ import importlib.util
 from pathlib import Path
 
 import click
-from config.load import load_plant
 
+from config.load import load_plant
 from kpis.commands import LAKE, PLANT, lake_of
 
 
