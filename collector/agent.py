@@ -61,6 +61,7 @@ class Agent:
         self._room.set()
         self._committed = asyncio.Condition()
         self._sources_done = asyncio.Event()
+        self._all_committed = asyncio.Event()
         self._losses: dict[str, Losses] = {}
         self._committed_rows = 0
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -105,6 +106,7 @@ class Agent:
         await asyncio.gather(*sources, return_exceptions=True)
         self._sources_done.set()
         await committer
+        self._all_committed.set()
         async with self._committed:
             self._committed.notify_all()
         if sink_tasks:
@@ -248,13 +250,13 @@ class Agent:
                         seq = await loop.run_in_executor(worker, sink.start, self.spool.cursor(config.name))
                         await self._advance(config, status, seq)
                         started = True
-                    if not await self._feed(sink, config, status, worker) and self._sources_done.is_set():
+                    if not await self._feed(sink, config, status, worker) and self._all_committed.is_set():
                         return
                     pause, status.error = BACK_OFF_S[0], ""
                 except (OSError, sinks.SinkRefused) as error:
                     status.error = str(error)
                     log.error("sink %s: %s; its data waits in the spool", config.name, error)  # noqa: TRY400
-                    if self._sources_done.is_set():
+                    if self._all_committed.is_set():
                         return
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, BACK_OFF_S[1])
@@ -286,7 +288,7 @@ class Agent:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(config.every / 1e9), self._committed:
                 await self._committed.wait_for(
-                    lambda: self._sources_done.is_set() or self._committed_rows - seen >= config.rows
+                    lambda: self._all_committed.is_set() or self._committed_rows - seen >= config.rows
                 )
 
     async def _report(self) -> None:
@@ -305,7 +307,10 @@ class Agent:
     def _write_status(self) -> None:
         self.status.spool |= {"bytes": self.spool.size, "last": self.spool.last, "pending_rows": self._rows}
         self.status.ledger = dict(self.spool.ledger.counts)
-        self.status.write(self.spool.path / "status.json")
+        try:
+            self.status.write(self.spool.path / "status.json")
+        except OSError as error:  # an old report is taken as no sign of life, which is what a person must see
+            log.error("status: %s", error)  # noqa: TRY400
 
 
 def _with_period(point: Point, source: Source) -> Point:

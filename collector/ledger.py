@@ -1,12 +1,16 @@
 """The ledger: an append-only record of everything that was lost, refused, quarantined or restarted, and why."""
 
 import datetime as dt
+import errno
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger("plantproof.ledger")
 
 
 class Losses:
@@ -27,23 +31,35 @@ class Losses:
 
 
 class Ledger:
-    """One JSON line an entry, synced before the call returns."""
+    """One JSON line an entry, synced before the call returns; what a full disk refuses is written with the next."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._waiting: list[bytes] = []
         self.counts: Counter[str] = Counter(entry["event"] for entry in read_ledger(path))
 
     def add(self, event: str, reason: str, **facts: Any) -> None:
         """Append what happened, why, and its facts (counts, ranges, names)."""
         entry = {"ts": dt.datetime.now(dt.UTC).isoformat(), "event": event, "reason": reason, **facts}
-        line = json.dumps(entry, ensure_ascii=False, default=str) + "\n"
+        self._waiting.append((json.dumps(entry, ensure_ascii=False, default=str) + "\n").encode())
+        self.counts[event] += 1
+        try:
+            self._write()
+        except OSError as error:
+            log.error("ledger: %s; %d entries wait", error, len(self._waiting))  # noqa: TRY400
+
+    def _write(self) -> None:
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
-            os.write(handle, line.encode())
+            while self._waiting:
+                # A part of a line is ended by the next write's newline, and passed over by readers.
+                if os.write(handle, self._waiting[0]) < len(self._waiting[0]):
+                    os.write(handle, b"\n")
+                    raise OSError(errno.ENOSPC, "no room for the whole entry")
+                self._waiting.pop(0)
             os.fsync(handle)
         finally:
             os.close(handle)
-        self.counts[event] += 1
 
 
 def read_ledger(path: Path) -> Iterator[dict[str, Any]]:

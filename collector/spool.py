@@ -103,6 +103,7 @@ class Spool:
         Raises host.Locked where another agent uses it and SpoolFormat where a newer version wrote it.
         """
         self._tail = tail
+        self._sealed = False
         path.mkdir(parents=True, exist_ok=True)
         self.path, self.segment_size, self.max_size, self.when_full = path, segment_size, max_size, when_full
         self._lock = host.lock_folder(path)
@@ -133,6 +134,8 @@ class Spool:
                     "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0), coalesce(sum(rows), 0) FROM batch"
                 ).fetchone()
                 with_rows.close()
+            except sqlite3.OperationalError:
+                raise  # the disk is full or fails: the file may be whole
             except sqlite3.DatabaseError as error:
                 self._quarantine(file, str(error))
                 continue
@@ -168,19 +171,15 @@ class Spool:
                 "INSERT INTO batch VALUES (?, ?, ?, ?)", (seq, checksum(seq, payload), rows, payload)
             )
         except sqlite3.Error:
-            self._retire(segment)
+            # Nobody knows whether it landed. The file is never written again, and the next one begins with this
+            # sequence number, which then counts instead.
+            segment.close()
+            self._sealed = True
             raise
         self.last = segment.last = seq
         segment.rows += rows
         segment.size += len(payload)
         return seq
-
-    def _retire(self, segment: Segment) -> None:
-        # After a failed commit nobody knows what the file holds: look, and write on in a new one.
-        segment.close()
-        self.segments = self._scan()
-        self.last = max([s.last for s in self.segments] + [self.last])
-        self.segments.append(self._new())
 
     def _new(self) -> Segment:
         first = self.last + 1
@@ -191,10 +190,11 @@ class Spool:
         return segment
 
     def _writable(self) -> Segment:
-        if not self.segments or self.segments[-1].size >= self.segment_size:
+        if not self.segments or self._sealed or self.segments[-1].size >= self.segment_size:
             if self.segments:
                 self.segments[-1].close()
             self.segments.append(self._new())
+            self._sealed = False
         return self.segments[-1]
 
     def _make_room(self, need: int) -> None:
@@ -216,9 +216,13 @@ class Spool:
         A batch whose bytes do not match its CRC is left out and stands in the ledger.
         """
         taken = 0
-        for segment in [s for s in self.segments if s.last > after]:
+        following = [*(s.first for s in self.segments), self.last + 1][1:]
+        for segment, end in zip(list(self.segments), following, strict=False):
+            if segment.last <= after:
+                continue
             rows = segment.open().execute(
-                "SELECT seq, crc, rows, CAST(payload AS BLOB) FROM batch WHERE seq > ? ORDER BY seq", (after,)
+                "SELECT seq, crc, rows, CAST(payload AS BLOB) FROM batch WHERE seq > ? AND seq < ? ORDER BY seq",
+                (after, end),
             )
             for seq, crc, count, payload in rows:
                 if checksum(seq, payload) != crc:

@@ -25,6 +25,8 @@ SAMPLES = click.option(
 )
 LAKE = click.option("--lake", "lake_path", type=click.Path(path_type=Path), help="Default: the plant's parquet sink.")
 ASSET = click.option("--asset", "subjects", multiple=True, help="Asset, group (line1) or plant id; may be repeated.")
+_FAR = 9_200_000_000_000_000_000
+"""Nanoseconds from 1970 to the years 1678 and 2261; a shift or two further is still within 64 bits."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 
@@ -46,19 +48,25 @@ def load_samples(
     A bound that is left out is the first or last sample's time.
     """
     points = [p.point for p in plant.points]
-    if samples is not None:
-        frame = _from_file(samples, points)
-        times = frame["ts"].to_physical()
-        extent = (int(times.min()), int(times.max())) if frame.height else None  # type: ignore[arg-type]
-    else:
-        folder = lake_of(plant, lake_path)
+    if samples is None:
+        return _from_lake(plant, lake_of(plant, lake_path), points, start, end)
+    frame = _from_file(samples, points)
+    times = frame["ts"].to_physical()
+    extent = (int(times.min()), int(times.max())) if frame.height else None  # type: ignore[arg-type]
+    return frame, *_window(plant, start, end, extent)
+
+
+def _from_lake(
+    plant: Plant, folder: Path, points: list[str], start: str | None, end: str | None
+) -> tuple[pl.DataFrame, int, int]:
+    try:
         extent = lake.extent(folder, points)
         if extent is None:
             raise click.ClickException(f"{folder} holds no samples of this plant; has its agent run?")
-    window = _window(plant, start, end, extent)
-    if samples is None:
-        frame = lake.read(folder, points, *window)
-    return frame, *window
+        window = _window(plant, start, end, extent)
+        return lake.read(folder, points, *window), *window
+    except lake.LakeError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _from_file(path: Path, points: list[str]) -> pl.DataFrame:
@@ -76,7 +84,7 @@ def _from_file(path: Path, points: list[str]) -> pl.DataFrame:
 
 def _window(plant: Plant, start: str | None, end: str | None, extent: tuple[int, int] | None) -> tuple[int, int]:
     try:
-        bounds = [instant(plant, text) if text is not None else None for text in (start, end)]
+        bounds = [bounded(plant, text) if text is not None else None for text in (start, end)]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if None in bounds and extent is None:
@@ -85,6 +93,20 @@ def _window(plant: Plant, start: str | None, end: str | None, extent: tuple[int,
     if last <= first:
         raise click.UsageError(f"the period ends at {end or 'the last sample'}, not after it starts; swap or widen it")
     return first, last
+
+
+def bounded(plant: Plant, text: str) -> int:
+    """Return a bound of a period as [ns since 1970, UTC].
+
+    Raises ValueError where it is no date or instant, or lies where 64 bits of nanoseconds do not reach.
+    """
+    try:
+        moment = instant(plant, text)
+    except OverflowError:
+        moment = 2**63
+    if not -_FAR < moment < _FAR:
+        raise ValueError(f"{text!r} is not in the years 1678 to 2261; name a period that the plant has lived through")
+    return moment
 
 
 def checked_subjects(plant: Plant, subjects: tuple[str, ...]) -> list[str]:
@@ -139,6 +161,10 @@ def kpi(
             output.write(loaded, rows, out)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
+        except OSError as error:
+            raise click.ClickException(f"{out} cannot be written ({error}); name another --out") from error
+        except ModuleNotFoundError as error:
+            raise click.ClickException('.xlsx is an extra; install it with: pip install "plantproof[kpi]"') from error
         click.echo(f"{rows.height} rows in {out}", err=True)
     if as_json:
         click.echo(output.to_json(output.objects(loaded, rows)))

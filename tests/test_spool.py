@@ -1,6 +1,7 @@
 """The spool keeps what it acknowledged, in order, once, and says what it could not keep."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -147,6 +148,53 @@ def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path):
     with pytest.raises(SpoolFormat, match="newer"):
         Spool(tmp_path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_commit_that_failed_is_put_again_under_its_number_and_comes_back_once(tmp_path):
+    spool = Spool(tmp_path)
+    spool.put(b"one", 1)
+    # The error comes after the row landed, as with a failed sync: the number is in the file, not acknowledged.
+    spool.segments[0].open().execute("INSERT INTO batch VALUES (2, 0, 1, x'00')")
+    with pytest.raises(sqlite3.IntegrityError):
+        spool.put(b"two", 1)
+    assert spool.put(b"two and more", 2) == 2
+    assert payloads(spool) == [(1, b"one"), (2, b"two and more")]
+    spool.close()
+    again = Spool(tmp_path)
+    assert payloads(again) == [(1, b"one"), (2, b"two and more")]
+    assert again.put(b"three", 1) == 3
+    again.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system needs root to mount")
+def test_a_full_disk_refuses_keeps_what_it_has_and_recovers_alone(tmp_path):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", tmp_path]).returncode:
+        pytest.skip("this machine does not let tests mount a file system")
+    try:
+        spool = Spool(tmp_path / "spool", segment_size=300_000)
+        ballast = tmp_path / "ballast"
+        ballast.write_bytes(bytes(1_000_000))
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            put_for_ever(spool)
+        taken = spool.last
+        with pytest.raises(sqlite3.OperationalError):
+            spool.put(os.urandom(50_000), 1)
+        spool.ledger.add("commit failed", "the disk is full")
+        ballast.unlink()
+        assert spool.put(b"after", 1) == taken + 1
+        assert [seq for seq, _ in payloads(spool)] == list(range(1, taken + 2))
+        assert spool.ledger.counts["quarantined"] == 0
+        spool.close()
+        again = Spool(tmp_path / "spool")
+        assert payloads(again)[-1] == (taken + 1, b"after")
+        again.close()
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def put_for_ever(spool):
+    while True:
+        spool.put(os.urandom(50_000), 1)
 
 
 class SpoolMachine(RuleBasedStateMachine):

@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import polars as pl
 from fastapi import FastAPI, HTTPException, Query
 
 from config.plant import Plant
 from kpis import output
+from kpis.commands import bounded
 from kpis.compute import Basis, Window, results, subjects_of
 from kpis.facts import demand, facts
 from kpis.indicators import networking
-from kpis.period import instant
 from kpis.stores import lake
 
 Start = Annotated[str, Query(alias="from", description="Date or instant", examples=["2026-11-20"])]
@@ -21,16 +22,6 @@ Subjects = Annotated[list[str] | None, Query(alias="asset", description="Assets,
 def make_app(plant: Plant, lake_path: Path) -> FastAPI:
     """Return the API of a plant whose samples lie in `lake_path`."""
     app = FastAPI(title="PlantProof", version="1", docs_url=None, redoc_url=None)
-    points = [p.point for p in plant.points]
-
-    def window(start: str, end: str) -> tuple[int, int]:
-        try:
-            first, last = instant(plant, start), instant(plant, end)
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
-        if last <= first:
-            raise HTTPException(422, f"the period ends at {end}, not after it starts at {start}")
-        return first, last
 
     def checked(subjects: list[str] | None) -> list[str]:
         known = subjects_of(plant)
@@ -47,18 +38,35 @@ def make_app(plant: Plant, lake_path: Path) -> FastAPI:
     def kpis(
         start: Start, end: End, by: Literal["shift", "hour", "day", "total"] = "total", asset: Subjects = None
     ) -> list[dict[str, Any]]:
-        first, last = window(start, end)
+        first, last = _window(plant, start, end)
         subjects = checked(asset)
-        samples = lake.read(lake_path, points, first, last)
+        samples = _read(plant, lake_path, first, last)
         basis = Basis(facts(plant, samples, first, last), demand(plant, samples, first, last))
         return output.objects(plant, results(plant, basis, Window(first, last, by), subjects))
 
     @app.get("/api/v1/indicators")
     def indicators(start: Start, end: End, asset: Subjects = None) -> dict[str, Any]:
-        first, last = window(start, end)
+        first, last = _window(plant, start, end)
         subjects = checked(asset)
-        listed = networking.devices(plant, lake.read(lake_path, points, first, last), first, last)
+        listed = networking.devices(plant, _read(plant, lake_path, first, last), first, last)
         rows = networking.rates(plant, listed, first, last, subjects)
         return {"results": output.objects(plant, rows), "devices": listed.to_dicts()}
 
     return app
+
+
+def _window(plant: Plant, start: str, end: str) -> tuple[int, int]:
+    try:
+        first, last = bounded(plant, start), bounded(plant, end)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
+    if last <= first:
+        raise HTTPException(422, f"the period ends at {end}, not after it starts at {start}")
+    return first, last
+
+
+def _read(plant: Plant, lake_path: Path, first: int, last: int) -> pl.DataFrame:
+    try:
+        return lake.read(lake_path, [p.point for p in plant.points], first, last)
+    except lake.LakeError as error:
+        raise HTTPException(503, str(error)) from error
