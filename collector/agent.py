@@ -198,6 +198,7 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sources_done.wait(), interval)
             await self._commit()
+        await self._commit()  # what came while the last commit was under way
 
     async def _commit(self) -> None:
         rows, acknowledge = self._pending, self._acknowledge

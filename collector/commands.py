@@ -47,7 +47,8 @@ def faults_of(plant: Plant) -> list[Fault]:
         fault = module.check(of_point, point)
         if fault is not None:
             hint = f"see docs/connectors.md, {of_point.kind}"
-            faults.append(Fault("points.csv column address", f"point {point.point}", point.address, fault, hint))
+            place = f"{plant.places.get(point.point, 'points.csv')} column address"
+            faults.append(Fault(place, f"point {point.point}", point.address, fault, hint))
     return faults
 
 
@@ -77,7 +78,7 @@ def check(plant: Path, *, as_json: bool) -> None:
         loaded = load_plant(plant)
         faults = faults_of(loaded)
     except ConfigError as error:
-        faults = list(error.faults)
+        faults = [*error.faults, *(faults_of(error.plant) if error.plant is not None else ())]
     if as_json:
         keys = ("place", "thing", "value", "rule", "hint")
         click.echo(json.dumps([{k: str(getattr(f, k)) for k in keys} for f in faults], ensure_ascii=False, indent=1))

@@ -86,6 +86,7 @@ class _Loader:
         for name, model in _SECTIONS.items():
             made = self._model(model, self._table(table, name), f"plant.toml: {name}")
             parts |= {} if made is None else {name: made}
+        parts["places"] = {name: place for (of, name), place in self.places.items() if of == "Point"}
         own = {key: value for key, value in plant.items() if key in _OWN}
         whole = self._model(Plant, own | parts, "plant.toml: plant")
         # References between the parts that did load are checked even where the plant itself is at fault.

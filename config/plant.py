@@ -301,6 +301,8 @@ class Plant(Model):
     sinks: tuple[Sink, ...] = ()
     root: Path = Path()
     """The folder of plant.toml; relative paths start here."""
+    places: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    """Point id -> file and line of its row, for messages."""
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:

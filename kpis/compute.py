@@ -37,7 +37,7 @@ class Basis:
 def subjects_of(plant: Plant) -> list[str]:
     """Return every subject of a plant: its assets, their groups, and the plant itself."""
     assets = [a.asset for a in plant.assets]
-    return [*assets, *groups(assets), plant.id]
+    return list(dict.fromkeys([*assets, *groups(assets), plant.id]))
 
 
 def assets_of(plant: Plant, subject: str) -> list[str]:

@@ -60,7 +60,7 @@ REQUIRED = {  # what a model wants besides the field that is looked at
     "Plant": {"id": "works"},
 }
 WRITTEN_OTHERWISE = {  # defaults that are no single value, told in words
-    "Plant": {"assets", "points", "states", "networking", "spool", "root"},
+    "Plant": {"assets", "points", "states", "networking", "spool", "root", "places"},
     "Calendar": {"assets", "weekdays"},
 }
 

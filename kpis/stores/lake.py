@@ -23,7 +23,7 @@ class LakeError(Exception):
 
 def days(lake: Path) -> list[dt.date]:
     """Return the UTC days for which the lake has samples, in order."""
-    found = (lake / "samples").glob("date=*")
+    found = (lake / "samples").glob("date=[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]")
     return sorted(dt.date.fromisoformat(folder.name.removeprefix("date=")) for folder in found if any(folder.iterdir()))
 
 
