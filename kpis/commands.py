@@ -10,7 +10,7 @@ from config import exits
 from config.load import load_plant
 from config.plant import Plant
 from config.samples import SampleFileError, read_samples
-from kpis import output
+from kpis import output, scale
 from kpis.compute import PERIODS, WARNINGS, Basis, Window, results, subjects_of
 from kpis.facts import demand, facts
 from kpis.indicators import networking
@@ -129,6 +129,7 @@ def checked_subjects(plant: Plant, subjects: tuple[str, ...]) -> list[str]:
 @SAMPLES
 @LAKE
 @JSON
+@click.option("--workers", default="1", show_default=True, help="Processes, or a Dask cluster (tcp://host:8786).")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the rows to FILE .json, .csv, .xlsx or .parquet.")
 def kpi(
     plant: Path,
@@ -140,6 +141,7 @@ def kpi(
     samples: Path | None,
     lake_path: Path | None,
     as_json: bool,
+    workers: str,
     out: Path | None,
 ) -> None:
     """Compute KPIs of assets, groups and the plant, with bounds, n/N and data coverage.
@@ -154,7 +156,12 @@ def kpi(
     loaded = load_plant(plant)
     chosen = checked_subjects(loaded, subjects)
     frame, first, last = load_samples(loaded, start, end, samples, lake_path)
-    basis = Basis(facts(loaded, frame, first, last), demand(loaded, frame, first, last))
+    try:
+        with scale.workers(workers) as executor:
+            of_facts = facts(loaded, frame, first, last, executor=executor)
+    except (ValueError, scale.ClusterMissing, OSError) as error:
+        raise click.UsageError(f"--workers: {error}") from error
+    basis = Basis(of_facts, demand(loaded, frame, first, last))
     rows = results(loaded, basis, Window(first, last, by), chosen)
     if out is not None:
         try:

@@ -6,6 +6,7 @@ any split of it, to the nanosecond and the millionth of a piece. Rules: docs/kpi
 """
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from config.plant import Asset, Plant, Point
-from config.schema import COUNTS, DEMAND, DURATIONS, ELEMENTS, FACT, MICRO, NS, UTC_NS
+from config.schema import COUNTS, DEMAND, DURATIONS, ELEMENTS, FACT, NS, SAMPLE, UTC_NS, require
 from kpis import calendar
 from kpis.counters import Steps, integral, steps
 from kpis.intervals import UNKNOWN, UNMAPPED, Series, Timeline, resolve, series, state_timeline, timeline
@@ -42,21 +43,36 @@ class Cells:
 
 
 def facts(
-    plant: Plant, samples: pl.DataFrame, start: int, end: int, assets: Iterable[str] | None = None
+    plant: Plant,
+    samples: pl.DataFrame,
+    start: int,
+    end: int,
+    assets: Iterable[str] | None = None,
+    executor: Executor | None = None,
 ) -> pl.DataFrame:
     """Return the FACT rows of [start, end), with `energy.<medium>` and `metered.<medium>` columns for meters.
 
     samples: a SAMPLE frame in any order; for exact borders it holds, per point, the last good row before the window
-    and the first one after it. start, end: [ns since 1970, UTC]. assets: ids; default all.
+    and the first one after it. start, end: [ns since 1970, UTC]. assets: ids; default all. executor: computes the
+    assets side by side; an asset's facts do not depend on others.
     Raises SchemaError where `samples` is not a SAMPLE frame.
     """
-    found = series(resolve(samples), uncertain_is_good=plant.uncertain == "good")
+    require(samples, SAMPLE, "samples")
     wanted = set(assets) if assets is not None else None
-    frames = [
-        _of_asset(plant, asset, found, start, end) for asset in plant.assets if wanted is None or asset.asset in wanted
-    ]
-    empty = pl.DataFrame(schema=dict(FACT))
-    return pl.concat([empty, *frames], how="diagonal")
+    chosen = [a for a in plant.assets if wanted is None or a.asset in wanted]
+    if executor is None:
+        found = series(resolve(samples), uncertain_is_good=plant.uncertain == "good")
+        frames = [_of_asset(plant, asset, found, start, end) for asset in chosen]
+    else:
+        own = [samples.filter(pl.col("point").is_in([p.point for p in plant.points_of(a.asset)])) for a in chosen]
+        n = len(chosen)
+        frames = list(executor.map(_alone, [plant] * n, chosen, own, [start] * n, [end] * n))
+    return pl.concat([pl.DataFrame(schema=dict(FACT)), *frames], how="diagonal")
+
+
+def _alone(plant: Plant, asset: Asset, samples: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
+    found = series(resolve(samples), uncertain_is_good=plant.uncertain == "good")
+    return _of_asset(plant, asset, found, start, end)
 
 
 def demand(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
@@ -284,8 +300,3 @@ def _events(counters: Sequence[Steps], cells: Cells) -> dict[str, Ints]:
         "refused_steps": total("refused"),
         "uncertain": total("uncertain"),
     }
-
-
-def micro(column: str) -> pl.Expr:
-    """Return a quantity column in units instead of millionths."""
-    return pl.col(column) / MICRO

@@ -1,0 +1,36 @@
+"""Facts come out the same wherever they are computed."""
+
+import warnings
+
+import pytest
+
+from kpis.facts import facts
+from kpis.scale import workers
+from tests.generated_plants import generate, to_frame
+
+
+def facts_with(where, seed=3):
+    plant, samples, start, end = generate(seed)
+    with workers(where) as executor:
+        return facts(plant, to_frame(samples), start, end, executor=executor)
+
+
+def test_two_processes_give_the_facts_of_one():
+    assert facts_with("2").equals(facts_with("1"))
+
+
+def test_a_dask_cluster_gives_the_facts_of_one_process():
+    distributed = pytest.importorskip("distributed", reason="the extra cluster")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the cluster's own
+        with distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, host="127.0.0.1", protocol="tcp"
+        ) as cluster:
+            computed = facts_with(cluster.scheduler_address)
+    assert computed.equals(facts_with("1"))
+
+
+@pytest.mark.parametrize("where", ["0", "-2", "many", "http://host"])
+def test_a_word_that_is_neither_a_number_nor_a_cluster_is_refused(where):
+    with pytest.raises(ValueError, match="neither a number of processes"), workers(where):
+        pass
