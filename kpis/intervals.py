@@ -54,10 +54,13 @@ def resolve(samples: pl.DataFrame) -> pl.DataFrame:
 
     Raises SchemaError where `samples` is not a SAMPLE frame.
     """
+    frame = require(samples, SAMPLE, "samples")
+    before = pl.col("point").shift(1), pl.col("ts").shift(1)
+    follows = (pl.col("point") > before[0]) | ((pl.col("point") == before[0]) & (pl.col("ts") > before[1]))
+    if frame.select(follows.fill_null(value=True).all()).item():
+        return frame  # as a file of the lake lies: the look costs a tenth of the sort
     order = ["point", "ts", "ts_recv", "status", "value", "text"]
-    ordered = require(samples, SAMPLE, "samples").sort(
-        order, nulls_last=[column == "value" for column in order], maintain_order=False
-    )
+    ordered = frame.sort(order, nulls_last=[column == "value" for column in order], maintain_order=False)
     last = (pl.col("point").ne_missing(pl.col("point").shift(-1))) | (pl.col("ts") != pl.col("ts").shift(-1))
     return ordered.filter(last.fill_null(value=True))
 
