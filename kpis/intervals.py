@@ -125,13 +125,20 @@ def state_timeline(
 
 
 def _elements(series: Series, states: Mapping[str, str]) -> NDArray[np.int8]:
-    value = pl.Series(series.value)
+    """Return each sample's code; a state that stays is looked up once."""
+    bits = series.value.view(np.int64)
+    text = series.text.ne_missing(series.text.shift(1)).to_numpy()
+    turns = np.append(True, (bits[1:] != bits[:-1]) | text[1:])
+    heads = np.flatnonzero(turns)
+    codes = _codes(series.value[heads], series.text.gather(heads), states)
+    result: NDArray[np.int8] = np.repeat(codes, np.diff(np.append(heads, len(bits))))
+    return result
+
+
+def _codes(values: NDArray[np.float64], text: pl.Series, states: Mapping[str, str]) -> NDArray[np.int8]:
+    value = pl.Series(values)
     whole = value.is_finite() & (value == value.round()) & (value.abs() < 2**63)
-    number = pl.select(
-        pl.when(whole)
-        .then(value.fill_nan(0).cast(pl.Int64, strict=False).cast(pl.String))
-        .otherwise(value.cast(pl.String))
-    ).to_series()
-    raw = series.text.zip_with(series.text.is_not_null(), number)
+    as_integer = value.fill_nan(0).cast(pl.Int64, strict=False).cast(pl.String)
+    raw = text.zip_with(text.is_not_null(), as_integer.zip_with(whole, value.cast(pl.String)))
     codes = {state: ELEMENTS.index(element) for state, element in states.items()}
     return raw.replace_strict(codes, default=UNMAPPED, return_dtype=pl.Int8).to_numpy()
