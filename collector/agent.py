@@ -38,6 +38,8 @@ READ_BYTES = 64 * 2**20
 """What one write of a sink takes from the spool at most [B, compressed]."""
 NOTE_EVERY_S = 60
 """How often losses of a kind that the ledger has already are added up into it [s]."""
+STUCK_S = 5.0
+"""A commit that takes longer than this [s] makes the agent unhealthy."""
 DRAIN_S = 30.0
 """How long a stopping agent lets its sinks drain [s]."""
 
@@ -64,6 +66,7 @@ class Agent:
         self._all_committed = asyncio.Event()
         self._losses: dict[str, Losses] = {}
         self._committed_rows = 0
+        self._commit_began: float | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
 
     def stop(self) -> None:
@@ -170,7 +173,8 @@ class Agent:
         status.connects += 1
         async for readings in connector.readings():
             status.readings += 1
-            status.last_data = time.monotonic()
+            if not len(readings.points) or (readings.status >> 30 != 2).any():  # bad rows alone are no data
+                status.last_data = time.monotonic()
             acknowledge = readings.acknowledge
             # What is not acknowledged comes again.
             rows = intake.take(readings if acknowledge is None else repeats.drop(readings))
@@ -199,6 +203,8 @@ class Agent:
                 await asyncio.wait_for(self._sources_done.wait(), interval)
             await self._commit()
         await self._commit()  # what came while the last commit was under way
+        if self._rows:
+            self.spool.ledger.add("lost at stop", str(self.status.spool.get("error")), rows=self._rows)
 
     async def _commit(self) -> None:
         rows, acknowledge = self._pending, self._acknowledge
@@ -207,11 +213,14 @@ class Agent:
         self._pending, self._acknowledge, count = [], [], self._rows
         self._rows = 0
         if rows:
+            self._commit_began = time.monotonic()
             try:
                 await asyncio.get_running_loop().run_in_executor(self._disk, self._put, rows, count)
             except (SpoolFull, sqlite3.Error, OSError) as error:
                 self._keep(rows, acknowledge, count, error)
                 return
+            finally:
+                self._commit_began = None
         self._committed_rows += count
         self.status.spool.pop("error", None)
         self._room.set()
@@ -254,7 +263,8 @@ class Agent:
                     if not await self._feed(sink, config, status, worker) and self._all_committed.is_set():
                         return
                     pause, status.error = BACK_OFF_S[0], ""
-                except (OSError, sinks.SinkRefused) as error:
+                except (OSError, sqlite3.Error, sinks.SinkRefused) as error:
+                    started = False  # the store may have more than the cursor says, or a part of a range
                     status.error = str(error)
                     log.error("sink %s: %s; its data waits in the spool", config.name, error)  # noqa: TRY400
                     if self._all_committed.is_set():
@@ -306,6 +316,8 @@ class Agent:
             self.status.sources[source].faults += count
 
     def _write_status(self) -> None:
+        if self._commit_began is not None and time.monotonic() - self._commit_began > STUCK_S:
+            self.status.spool["error"] = f"a commit takes longer than {STUCK_S:g} s; look at the disk"
         self.status.spool |= {"bytes": self.spool.size, "last": self.spool.last, "pending_rows": self._rows}
         self.status.ledger = dict(self.spool.ledger.counts)
         try:

@@ -1,7 +1,7 @@
 """Readings become columnar here, once: the change filter, and rows to a SAMPLE frame."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -48,6 +48,9 @@ class Intake:
         self.ts = np.full(n, NS_NULL, np.int64)  # of the last stored row
         self.source_ts = np.full(n, NS_NULL, np.int64)  # as the source gave it last
         self.stored = np.full(n, NS_NULL, np.int64)  # receive time of the last stored row
+        self.owed = np.zeros(
+            n, np.bool_
+        )  # whether the last stored row came late: a newer one with another value stands
         self.cut = np.zeros(n, np.bool_)  # whether the last stored row is our own word that the link is lost
         self.heartbeat = np.array([p.heartbeat for p in points], np.int64)
         self.lag = np.array([p.period or 0 for p in points], np.int64)
@@ -76,7 +79,9 @@ class Intake:
             live = np.flatnonzero((self.status != BAD_NO_COMMUNICATION) | (self.stored == NS_NULL))
         if not len(live):
             return []
-        rows = self.take(lost(live, now_ns, status))
+        gap = lost(live, now_ns, status)
+        # Under a source's clock that is ahead, the gap begins after the last row, not among the rows before it.
+        rows = self.take(replace(gap, ts=np.maximum(gap.ts, self.ts[live] + 1)))
         self.cut[live] = True
         return rows
 
@@ -109,19 +114,22 @@ class Intake:
         changed |= valid & _moved(value, self.value[points], self.deadband[points])
         never = self.stored[points] == NS_NULL
         due = never | (readings.ts_recv - np.where(never, 0, self.stored[points]) >= self.heartbeat[points])
+        back_in_time = ~never & (readings.ts_recv < self.stored[points])  # our clock was set back
+        due |= back_in_time | self.owed[points]
         # A source that stamps changes only says the same sample again: a heartbeat says that it stood one period ago.
         again = ~changed & ~never & (ts == self.source_ts[points])
-        moved = again | (~changed & ~self.always[points] & (ts <= self.ts[points]))
+        moved = again | (~changed & ~back_in_time & ~self.always[points] & (ts <= self.ts[points]))
         self.source_ts[points] = ts
         ts[moved] = np.maximum(readings.ts_recv - self.lag[points], self.ts[points] + 1)[moved]
         # After a gap a value that stood all the while bears its old time; it is known again only from now.
         back = self.cut[points] & (ts <= self.ts[points])
         ts[back] = np.maximum(readings.ts_recv - self.lag[points], self.ts[points] + 1)[back]
+        late = (ts < self.ts[points]) & ~back_in_time
         keep = changed | due | (self.always[points] & ~again)
         kept = points[keep]
         self.value[kept], self.valid[kept], self.status[kept] = value[keep], valid[keep], status[keep]
         self.text[kept], self.ts[kept], self.stored[kept] = words[keep], ts[keep], readings.ts_recv
-        self.cut[kept] = False
+        self.cut[kept], self.owed[kept] = False, late[keep]
         return Rows(
             points=kept + self.first,
             ts=ts[keep],
@@ -162,6 +170,11 @@ def to_frame(rows: Sequence[Rows], ids: pl.Series) -> pl.DataFrame:
     value = pl.Series("value", np.concatenate([r.value for r in rows]))
     valid = pl.Series(np.concatenate([r.valid for r in rows]))
     text = [t for r in rows for t in (r.text if r.text is not None else [None] * len(r))]
+    try:
+        words = pl.Series(text, dtype=pl.String)
+    except UnicodeEncodeError:  # lone surrogates, as of JSON's \\ud800 or of bytes that are no UTF-8
+        escaped = [t if t is None else t.encode("utf-8", "backslashreplace").decode() for t in text]
+        words = pl.Series(escaped, dtype=pl.String)
     received = np.repeat(np.array([r.ts_recv for r in rows], np.int64), [len(r) for r in rows])
     frame = pl.DataFrame(
         {
@@ -169,7 +182,7 @@ def to_frame(rows: Sequence[Rows], ids: pl.Series) -> pl.DataFrame:
             "ts": np.concatenate([r.ts for r in rows]),
             "ts_recv": received,
             "value": value,
-            "text": pl.Series(text, dtype=pl.String),
+            "text": words,
             "status": np.concatenate([r.status for r in rows]),
         }
     )

@@ -105,7 +105,8 @@ class Spool:
         self._tail = tail
         self._sealed = False
         path.mkdir(parents=True, exist_ok=True)
-        self.path, self.segment_size, self.max_size, self.when_full = path, segment_size, max_size, when_full
+        self.path, self.max_size, self.when_full = path, max_size, when_full
+        self.segment_size = min(segment_size, max(max_size // 4, 1))  # so that room can be made by whole segments
         self._lock = host.lock_folder(path)
         self.ledger = Ledger(path / "ledger.jsonl")
         self.id = self._identify()
@@ -193,6 +194,10 @@ class Spool:
         if not self.segments or self._sealed or self.segments[-1].size >= self.segment_size:
             if self.segments:
                 self.segments[-1].close()
+                if self.segments[-1].last < self.segments[-1].first:
+                    # Nothing acknowledged lies in it, and the next one bears the same name.
+                    self.segments[-1].unlink()
+                    self.segments.pop()
             self.segments.append(self._new())
             self._sealed = False
         return self.segments[-1]
@@ -201,6 +206,11 @@ class Spool:
         if self.size + need <= self.max_size:
             return
         if self.when_full == "stop":
+            done = min(self.cursors.values(), default=0)
+            while self.segments and self.segments[0].last <= done and self.size + need > self.max_size:
+                self.segments.pop(0).unlink()  # the tail is kept only while there is room
+            if self.size + need <= self.max_size:
+                return
             raise SpoolFull(f"{self.path} holds {self.size} B of {self.max_size} B allowed; its policy is to stop")
         while self.segments and self.size + need > self.max_size:
             oldest = self.segments.pop(0)

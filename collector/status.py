@@ -74,9 +74,10 @@ class Status:
                 "age_s": None if last is None else round(now - last, 3),
                 "fresh": source.fresh(now),
             }
-        healthy = all(s["fresh"] for s in sources.values()) and not any(s.error for s in self.sinks.values())
+        flowing = bool(sources) and all(s["fresh"] for s in sources.values())
+        stored = not self.spool.get("error") and not any(s.error for s in self.sinks.values())
         return {
-            "healthy": healthy and not self.spool.get("error"),
+            "healthy": flowing and stored,
             "agent": self.agent,
             "plant": self.plant,
             "pid": os.getpid(),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import sqlite3
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from collector.agent import Agent
 from collector.host import Locked
 from collector.ledger import read_ledger
 from collector.sinks import parquet
+from collector.spool import Spool as SpoolOnDisk
 from collector.status import read_status
 from config.plant import Spool
 from config.status import BAD_NO_COMMUNICATION, BAD_SHUTDOWN, GOOD
@@ -147,6 +149,38 @@ def test_a_sink_that_fails_keeps_its_data_in_the_spool_and_recovers_alone(tmp_pa
     values = good_values(asyncio.run(collect()), "reads")
     assert len(broken) == 2
     assert values == list(range(2, len(values) + 2))
+
+
+@pytest.mark.parametrize(
+    ("method", "fault"), [("advance", OSError("no room")), ("read", sqlite3.DatabaseError("bad page"))]
+)
+def test_a_fault_of_the_spool_beside_a_sink_doubles_nothing_and_stops_nothing(tmp_path, monkeypatch, method, fault):
+    calls = []
+    real = getattr(SpoolOnDisk, method)
+
+    def fails_once(self, *words):
+        calls.append(words)
+        if len(calls) == 3:
+            raise fault
+        return real(self, *words)
+
+    monkeypatch.setattr(SpoolOnDisk, method, fails_once)
+
+    async def collect():
+        async with ModbusServer({1: Ramp()}) as server:
+            plant = plant_for(tmp_path, [modbus("s", server.endpoint)], [Asset(asset="m")], [counter("reads", "s")])
+            async with running(plant) as agent:
+                await until(lambda: len(calls) > 4 and agent.status.sinks["parquet"].error == "")
+        return plant
+
+    values = good_values(asyncio.run(collect()), "reads")
+    assert values == list(range(2, len(values) + 2))
+
+
+def test_an_agent_without_a_source_is_not_healthy(tmp_path):
+    plant = plant_for(tmp_path, [modbus("s", "modbus+tcp://127.0.0.1:1", agent="gw9")], [Asset(asset="m")], [])
+    assert Agent(plant, name="gw1").sources == []
+    assert not Agent(plant, name="gw1").status.report()["healthy"]
 
 
 def test_a_full_spool_that_must_stop_makes_sources_wait_and_says_so(tmp_path, monkeypatch):

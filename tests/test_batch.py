@@ -84,6 +84,34 @@ def test_a_burst_of_changes_of_one_point_is_kept_in_its_order():
     assert stored(intake, burst) == [("a", 1, 1.0), ("b", 2, 5.0), ("a", 2, 2.0), ("a", 4, 3.0)]
 
 
+def test_a_row_that_came_late_does_not_hide_the_next_ones():
+    intake = Intake(POINTS, 0)
+    sent = [(10, 1.0), (12, 2.0), (11, 1.0), (13, 1.0), (14, 1.0)]
+    kept = [stored(intake, readings((20 + n) * S, [0], [v], ts=[t * S])) for n, (t, v) in enumerate(sent)]
+    by_time = sorted(row for rows in kept for row in rows)
+    assert by_time == [("a", 10, 1.0), ("a", 11, 1.0), ("a", 12, 2.0), ("a", 13, 1.0)]
+
+
+def test_heartbeats_go_on_when_the_gateways_clock_is_set_back():
+    intake = Intake(POINTS, 0)
+    stored(intake, readings(100_000 * S, [0], [7.0]))
+    kept = [stored(intake, readings((1000 + t) * S, [0], [7.0])) for t in range(25)]
+    assert [ts for rows in kept for _, ts, _ in rows] == [1000, 1010, 1020]
+
+
+def test_under_a_clock_that_is_ahead_the_gap_begins_after_the_last_row():
+    intake = Intake(POINTS, 0)
+    stored(intake, readings(1 * S, [0], [7.0], ts=[3600 * S]))
+    (gap,) = intake.lost(2 * S)
+    assert gap.ts[gap.points.tolist().index(0)] == 3600 * S + 1
+
+
+def test_a_text_that_is_no_utf_8_is_kept_escaped():
+    intake = Intake(POINTS, 0)
+    rows = intake.take(readings(0, [0], [None], text=["\ud800停机"]))
+    assert to_frame(rows, pl.Series(["a", "b", "c"]))["text"].to_list() == ["\\ud800停机"]
+
+
 def test_a_lost_link_gives_one_bad_row_a_point_and_the_next_value_is_stored_though_it_is_the_same():
     intake = Intake(POINTS, 0)
     stored(intake, readings(0, [0, 1, 2], [1.0, 2.0, 3.0]))

@@ -166,6 +166,34 @@ def test_a_commit_that_failed_is_put_again_under_its_number_and_comes_back_once(
     again.close()
 
 
+def test_commits_refused_in_a_new_segment_do_not_cost_what_is_put_after_them(tmp_path):
+    spool = Spool(tmp_path, segment_size=10)
+    spool.cursor("sink")
+    spool.put(b"0123456789", 1)
+    for _ in range(2):
+        spool._writable().open().execute("INSERT INTO batch VALUES (2, 0, 1, x'00')")
+        with pytest.raises(sqlite3.IntegrityError):
+            spool.put(b"refused", 1)
+    assert [spool.put(b"%d" % n, 1) for n in (2, 3)] == [2, 3]
+    spool.advance("sink", 2)
+    assert payloads(spool, 2) == [(3, b"3")]
+    spool.close()
+    again = Spool(tmp_path, segment_size=10)
+    assert payloads(again, 2) == [(3, b"3")]
+    again.close()
+
+
+@pytest.mark.parametrize("settings", [{"max_size": 150}, {"max_size": 1000, "segment_size": 100, "tail": 200}])
+def test_a_full_spool_that_must_stop_takes_more_once_its_sinks_have_all(tmp_path, settings):
+    spool = Spool(tmp_path, when_full="stop", **settings)
+    spool.cursor("sink")
+    with pytest.raises(SpoolFull):
+        put_for_ever(spool, 60)
+    spool.advance("sink", spool.last)
+    assert spool.put(b"a" * 60, 1) == spool.last
+    spool.close()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system needs root to mount")
 def test_a_full_disk_refuses_keeps_what_it_has_and_recovers_alone(tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", tmp_path]).returncode:
@@ -192,9 +220,9 @@ def test_a_full_disk_refuses_keeps_what_it_has_and_recovers_alone(tmp_path):
         subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
-def put_for_ever(spool):
+def put_for_ever(spool, size=50_000):
     while True:
-        spool.put(os.urandom(50_000), 1)
+        spool.put(os.urandom(size), 1)
 
 
 class SpoolMachine(RuleBasedStateMachine):

@@ -108,7 +108,8 @@ def _medium(energy: str) -> list[pl.Expr]:
     metered = energy.replace("energy.", "metered.")
     of_meter = pl.col(energy).is_not_null()
     total = pl.when(of_meter.any()).then(pl.col(energy).sum() / MICRO)
-    span = _seconds((pl.col("end") - pl.col("start")).filter(of_meter).sum())
+    # A fact's cells need not lie side by side, so its time is that of its elements, not end - start.
+    span = pl.sum_horizontal(_seconds(pl.col(c).filter(of_meter).sum()) for c in DURATIONS)
     return [total.alias(energy), _seconds(pl.col(metered).sum()), span.alias(energy.replace("energy.", "span."))]
 
 

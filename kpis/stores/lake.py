@@ -60,7 +60,7 @@ def extent(lake: Path, points: Sequence[str]) -> tuple[int, int] | None:
     known = days(lake)
     if not known:
         return None
-    ends = _scan(lake, [known[0], known[-1]], points).select(
+    ends = _scan(lake, known, points).select(
         first=pl.col("ts").min().to_physical(), last=pl.col("ts").max().to_physical()
     )
     try:
@@ -80,7 +80,7 @@ def _neighbours(
             break
         rows = _scan(lake, [day], missing).filter(where).collect()
         good = ((pl.col("status") & SEVERITY_MASK) == GOOD) & (
-            pl.col("value").is_not_null() | pl.col("text").is_not_null()
+            pl.col("value").is_finite().fill_null(value=False) | pl.col("text").is_not_null()
         )
         nearest = rows.filter(good).group_by("point").agg(pl.max("ts") if last else pl.min("ts"))
         joined = rows.join(nearest.rename({"ts": "nearest"}), on="point", how="left")

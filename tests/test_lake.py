@@ -1,0 +1,72 @@
+"""What a window takes from the lake, and what lies beside it."""
+
+import datetime as dt
+
+import polars as pl
+import pytest
+
+from collector.sinks.parquet import Sink
+from config.plant import Asset, Plant, Point
+from config.plant import Sink as SinkConfig
+from config.schema import SAMPLE
+from kpis.calendar import to_ns
+from kpis.compute import Basis, Window, results
+from kpis.facts import facts
+from kpis.stores import lake
+
+DAY = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
+
+
+def at(hours):
+    return to_ns(DAY + dt.timedelta(hours=hours))
+
+
+def frame(*rows):
+    """SAMPLE rows from (point, hours since DAY, value or text)."""
+    data = {
+        "point": [p for p, _, _ in rows],
+        "ts": [at(h) for _, h, _ in rows],
+        "ts_recv": [at(h) for _, h, _ in rows],
+        "value": [float(v) if not isinstance(v, str) else None for _, _, v in rows],
+        "text": pl.Series([v if isinstance(v, str) else None for _, _, v in rows], dtype=pl.String),
+        "status": [0] * len(rows),
+    }
+    return pl.DataFrame(data).select(pl.col(name).cast(dtype) for name, dtype in SAMPLE.items())
+
+
+@pytest.fixture
+def store(tmp_path):
+    sink = Sink(SinkConfig(kind="parquet", path=tmp_path), Plant(id="p"), agent="a", spool="0" * 8)
+    sink.start(0)
+    return lambda samples: sink.write(samples, 1, 1)
+
+
+def test_a_window_comes_with_the_last_good_row_before_it_and_the_first_after_it(store, tmp_path):
+    store(frame(("a", -30, 1), ("a", 3, 2), ("a", 50, 3), ("a", 60, 4)))
+    assert lake.read(tmp_path, ["a"], at(0), at(24))["value"].sort().to_list() == [1.0, 2.0, 3.0]
+
+
+def test_the_extent_is_that_of_the_points_asked_for_whatever_else_the_lake_holds(store, tmp_path):
+    store(frame(("old", -48, 1), ("a", 0, 1), ("a", 30, 2), ("other", 100, 1)))
+    assert lake.extent(tmp_path, ["a"]) == (at(0), at(30))
+    assert lake.extent(tmp_path, ["nobody"]) is None
+
+
+def test_a_nan_row_is_no_neighbour_to_count_from(store, tmp_path):
+    samples = frame(("a", -3, 10), ("a", -1, float("nan")), ("a", 1, 30))
+    store(samples)
+    plant = Plant(
+        id="p", timezone="UTC", assets=(Asset(asset="m"),), points=(Point(point="a", asset="m", role="total"),)
+    )
+    read = lake.read(tmp_path, ["a"], at(0), at(2))
+    assert facts(plant, read, at(0), at(2))["total"].sum() == facts(plant, samples, at(0), at(2))["total"].sum()
+
+
+def test_products_that_alternate_within_an_hour_do_not_lower_the_meters_coverage():
+    meter = Point(point="e", asset="m", role="energy.electricity", unit="kWh", max_hold="9h")
+    points = (meter, Point(point="p", asset="m", role="product", max_hold="9h"))
+    plant = Plant(id="p", timezone="UTC", assets=(Asset(asset="m"),), points=points)
+    samples = frame(("e", 0, 0), ("e", 1, 60), ("p", 0, "A"), ("p", 0.25, "B"), ("p", 0.75, "A"))
+    basis = Basis(facts(plant, samples, at(0), at(1)), pl.DataFrame(schema={"asset": pl.String, "medium": pl.String}))
+    row = results(plant, basis, Window(at(0), at(1)), ["m"]).row(0, named=True)
+    assert (row["kpi"], row["value"], row["high"], row["coverage"]) == ("energy_consumption", 60.0, 60.0, 1.0)
