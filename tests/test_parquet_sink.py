@@ -1,16 +1,19 @@
 """The lake holds each batch once, whatever moment the agent died at."""
 
 import datetime as dt
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from collector.backfill import import_file
 from collector.sinks.parquet import Sink
-from config.plant import Plant
+from config.plant import Plant, Point
 from config.plant import Sink as SinkConfig
 from config.schema import SAMPLE, SchemaError
 
 SPOOL = "0123456789abcdef"
+LAKE = (SinkConfig(kind="parquet", path=Path("lake")),)
 
 
 def frame(*rows):
@@ -79,6 +82,17 @@ def test_files_of_other_agents_and_spools_are_left_alone(sink, tmp_path):
     other.write(TWO_DAYS, 1, 4)
     assert sink.start(0) == 0
     assert lake(tmp_path).height == 3
+
+
+def test_a_file_imported_again_brings_only_the_points_that_were_added_since(tmp_path):
+    (tmp_path / "day.csv").write_text("ts,point,value\n1700000000000000000,a,1\n1700000001000000000,b,2\n")
+
+    def imported(*points):
+        plant = Plant(id="p", points=tuple(Point(point=p, asset="m") for p in points), sinks=LAKE, root=tmp_path)
+        return import_file(plant, tmp_path / "day.csv")[0]
+
+    assert [imported("a"), imported("a"), imported("a", "b"), imported("a", "b")] == [1, 0, 1, 0]
+    assert sorted(lake(tmp_path / "lake")["point"]) == ["a", "b"]
 
 
 def test_a_frame_of_another_shape_is_refused_by_name(sink):

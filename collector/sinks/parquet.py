@@ -67,5 +67,12 @@ class Sink:
         for folder in {final.parent for _, final in renames}:
             host.sync_folder(folder)
 
+    def points(self) -> pl.Series:
+        """Return the ids of the points of which this writer has put rows into the lake."""
+        files = sorted(self.folder.glob(f"*/{self.writer}-*.parquet"))
+        if not files:
+            return pl.Series([], dtype=pl.String)
+        return pl.scan_parquet(files, hive_partitioning=False).select(pl.col("point").unique()).collect()["point"]
+
     def close(self) -> None:
         """Nothing stays open between writes."""
