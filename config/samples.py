@@ -137,10 +137,17 @@ def _typed(path: Path, frame: pl.DataFrame) -> SampleFile:
     return _split(path, typed, "")
 
 
+_LEAST_NS = 10**17
+"""A smaller number, before 1973, is one of seconds or milliseconds."""
+
+
 def _fault() -> pl.Expr:
     years = f"in the years {_YEARS[0]} to {_YEARS[1]}"
+    seconds = pl.col("ts").is_null() & pl.col("raw_ts").str.strip_chars().str.contains(r"^-?\d{1,17}$")
     return (
-        pl.when(pl.col("ts").is_null())
+        pl.when(seconds)
+        .then(pl.format("ts {} is no count of nanoseconds; write nanoseconds, or ISO 8601 with an offset", "raw_ts"))
+        .when(pl.col("ts").is_null())
         .then(pl.format(f"ts {{}} is neither ISO 8601 with an offset nor epoch nanoseconds, {years}", "raw_ts"))
         .when(pl.col("point") == "")
         .then(pl.lit("point is empty"))
@@ -159,7 +166,8 @@ def _split(path: Path, frame: pl.DataFrame, word: str) -> SampleFile:
 
 
 def _instant(text: pl.Expr) -> pl.Expr:
-    epoch = text.cast(pl.Int64, strict=False)
+    whole = text.cast(pl.Int64, strict=False)
+    epoch = pl.when(whole.abs() >= _LEAST_NS).then(whole)
     year = text.str.extract(r"^(\d{4})-").cast(pl.Int32)
     iso = pl.when(year.is_between(*_YEARS)).then(text)
     parsed = [iso.str.to_datetime(form, time_unit="ns", time_zone="UTC", strict=False) for form in _ISO]

@@ -7,7 +7,7 @@ any split of it, to the nanosecond and the millionth of a piece. Rules: docs/kpi
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -283,6 +283,8 @@ def _metered(points: Sequence[Point], found: dict[str, Series], cuts: Ints) -> I
     known = np.diff(cuts)
     for point in points:
         rows = found.get(point.point)
+        if rows is not None:  # a word in a meter is no reading
+            rows = replace(rows, good=rows.good & np.isfinite(rows.value))
         size = 0 if rows is None else len(rows.ts)
         line = timeline(rows, np.zeros(size, np.int8), point.hold_ns, int(cuts[0]), int(cuts[-1]), unknown=1)
         known = np.minimum(known, line.durations(cuts, 1)[:, 0])

@@ -62,6 +62,15 @@ def test_a_nan_row_is_no_neighbour_to_count_from(store, tmp_path):
     assert facts(plant, read, at(0), at(2))["total"].sum() == facts(plant, samples, at(0), at(2))["total"].sum()
 
 
+def test_a_word_in_a_meter_is_no_reading():
+    meter = Point(point="e", asset="m", role="energy.electricity", unit="kWh", max_hold="9h")
+    plant = Plant(id="p", timezone="UTC", assets=(Asset(asset="m"),), points=(meter,))
+    samples = frame(("e", 0, 0), ("e", 1, "1,5"), ("e", 2, 60))
+    basis = Basis(facts(plant, samples, at(0), at(2)), pl.DataFrame(schema={"asset": pl.String, "medium": pl.String}))
+    row = results(plant, basis, Window(at(0), at(2)), ["m"]).row(0, named=True)
+    assert (row["value"], row["high"], row["coverage"], row["flags"]) == (60.0, None, 0.5, ["gap_increment"])
+
+
 def test_products_that_alternate_within_an_hour_do_not_lower_the_meters_coverage():
     meter = Point(point="e", asset="m", role="energy.electricity", unit="kWh", max_hold="9h")
     points = (meter, Point(point="p", asset="m", role="product", max_hold="9h"))

@@ -54,8 +54,8 @@ def instant(folder: Path, ts: str) -> int:
         ("2025-11-20 08:00:00.000000001+08:00", EIGHT + 1),
         (str(EIGHT), EIGHT),  # epoch [ns]
         (str(EIGHT + 1), EIGHT + 1),  # a float64 would lose the last digit
-        ("0", 0),
-        ("-1", -1),
+        ("100000000000000000", 10**17),  # 1973: a smaller number is one of seconds or milliseconds
+        ("-100000000000000001", -(10**17) - 1),
         ("1678-01-01T00:00:00Z", -9_214_560_000_000_000_000),
     ],
 )
@@ -312,3 +312,14 @@ def test_a_million_lines_are_read_and_the_one_bad_line_is_named(tmp_path):
     assert samples.height == count - 1
     assert samples["value"].sum() == count * (count - 1) / 2 - 777_775
     assert [fault.split(": ")[0] for fault in faults] == ["day.csv:777777"]
+
+
+@pytest.mark.parametrize("ts", ["1763596800", "1763596800000", "1763596800000000", "0"])
+def test_epoch_seconds_milli_and_microseconds_are_left_out_not_taken_for_1970(tmp_path, ts):
+    file = tmp_path / "day.csv"
+    file.write_text(f"ts,point,value\n{ts},a,1\n")
+    read = read_samples(file)
+    assert read.samples.is_empty()
+    assert read.faults == (
+        f"day.csv:2: ts {ts} is no count of nanoseconds; write nanoseconds, or ISO 8601 with an offset",
+    )
