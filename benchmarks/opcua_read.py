@@ -12,7 +12,7 @@ from config.plant import Point, Source
 from connectors.opcua import Connector
 from connectors.sim.opcua import OpcuaServer
 
-NODES = 1_000
+NODES = 5_000
 READS = 20
 
 

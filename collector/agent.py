@@ -40,6 +40,9 @@ NOTE_EVERY_S = 60
 """How often losses of a kind that the ledger has already are added up into it [s]."""
 STUCK_S = 5.0
 """A commit that takes longer than this [s] makes the agent unhealthy."""
+PULSE_S = 0.5
+STALL_S = 5.0
+"""The agent that did not run for so long [s] (stopped, suspended, starved) knows nothing of that time."""
 DRAIN_S = 30.0
 """How long a stopping agent lets its sinks drain [s]."""
 
@@ -65,6 +68,9 @@ class Agent:
         self._sources_done = asyncio.Event()
         self._all_committed = asyncio.Event()
         self._losses: dict[str, Losses] = {}
+        self._doubts: dict[str, Losses] = {}
+        self._links: dict[str, tuple[connectors.Connector, Intake]] = {}
+        self._stalls = 0
         self._committed_rows = 0
         self._commit_began: float | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -100,8 +106,9 @@ class Agent:
         committer = asyncio.create_task(self._committer(), name="committer")
         sink_tasks = [asyncio.create_task(self._sink(s), name=f"sink {s.name}") for s in self.plant.sinks]
         reporter = asyncio.create_task(self._report(), name="status")
+        pulse = asyncio.create_task(self._pulse(), name="pulse")
         stopping = asyncio.create_task(self._stop.wait())
-        watched: list[asyncio.Task[Any]] = [*sources, committer, *sink_tasks, reporter, stopping]
+        watched: list[asyncio.Task[Any]] = [*sources, committer, *sink_tasks, reporter, pulse, stopping]
         done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         self._stop.set()
         for source in sources:
@@ -114,10 +121,11 @@ class Agent:
             self._committed.notify_all()
         if sink_tasks:
             await asyncio.wait(sink_tasks, timeout=DRAIN_S)
-        rest: list[asyncio.Task[Any]] = [*sink_tasks, reporter, stopping]
+        rest: list[asyncio.Task[Any]] = [*sink_tasks, reporter, pulse, stopping]
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        self._look_at_links()
         self.status.stopped = True
         self._write_status()
         for task in done - {stopping}:  # a task that ended by itself ended by a fault of ours
@@ -127,9 +135,11 @@ class Agent:
     async def _source(self, source: Source) -> None:
         points = [p for p in self.points if p.source == source.id]
         first = next((i for i, p in enumerate(self.points) if p.source == source.id), 0)
-        intake = Intake(points, first)
+        intake = Intake(points, first, quiet=source.kind == "mqtt")
         repeats = Repeats([p.point for p in points])
-        repeats.recover(await asyncio.get_running_loop().run_in_executor(self._disk, self._tail))
+        tail = await asyncio.get_running_loop().run_in_executor(self._disk, self._tail)
+        repeats.recover(tail)
+        intake.recover(tail)
         expect = max([p.period or 0 for p in points if p.mode == "poll"] + [source.period])
         if source.kind == "mqtt":
             expect = max([p.heartbeat for p in points] + [source.period])
@@ -140,7 +150,10 @@ class Agent:
         try:
             while True:
                 connector = module.Connector(source, points)
-                self._losses[source.id] = Losses(connector.faults)
+                connector.since = intake.good_ts.copy()
+                intake.linked()
+                self._losses[source.id], self._doubts[source.id] = Losses(connector.faults), Losses(connector.flags)
+                self._links[source.id] = connector, intake
                 before = status.readings
                 try:
                     await self._collect(connector, intake, repeats, status)
@@ -168,6 +181,7 @@ class Agent:
     async def _collect(
         self, connector: connectors.Connector, intake: Intake, repeats: Repeats, status: SourceStatus
     ) -> None:
+        stalls = self._stalls
         await connector.connect()
         status.state, status.error = "connected", ""
         status.connects += 1
@@ -175,15 +189,34 @@ class Agent:
             status.readings += 1
             if not len(readings.points) or (readings.status >> 30 != 2).any():  # bad rows alone are no data
                 status.last_data = time.monotonic()
-            acknowledge = readings.acknowledge
-            # What is not acknowledged comes again.
-            rows = intake.take(readings if acknowledge is None else repeats.drop(readings))
+            if readings.historic:
+                rows = intake.fill(readings)
+                status.filled += len(readings.points)
+            else:
+                rows = intake.take(repeats.drop(readings) if readings.may_repeat else readings)
             status.rows += sum(len(r) for r in rows)
             self._add(rows)
-            if acknowledge is not None:
-                self._acknowledge.append(acknowledge)
+            if readings.acknowledge is not None:
+                self._acknowledge.append(readings.acknowledge)
             await self._room.wait()
+            if self._stalls != stalls:
+                raise SourceLost(f"the agent stood still for more than {STALL_S:g} s; what came meanwhile is in doubt")
         raise SourceLost("the connector ended without a word")
+
+    async def _pulse(self) -> None:
+        """Notice that the agent itself stood still, and begin the gap where it did."""
+        before = time.monotonic()
+        while True:
+            await asyncio.sleep(PULSE_S)
+            stood, before = time.monotonic() - before, time.monotonic()
+            if stood < STALL_S:
+                continue
+            self._stalls += 1
+            began = time.time_ns() - int(stood * 1e9)
+            self.spool.ledger.add("agent stood still", f"for {stood:.1f} s", since_ns=began)
+            log.error("the agent stood still for %.1f s: suspended, stopped or starved of CPU", stood)
+            for _, intake in self._links.values():
+                self._add(intake.lost(began))
 
     def _tail(self) -> pl.DataFrame:
         """Return the last batches of the spool, which a broker may deliver again."""
@@ -306,14 +339,28 @@ class Agent:
         for second in itertools.count():
             for source in self._losses:
                 self._note_losses(source, only_new=second % NOTE_EVERY_S != 0)
+            self._look_at_links()
             self._write_status()
             await asyncio.sleep(1.0)
 
     def _note_losses(self, source: str, *, only_new: bool = False) -> None:
-        """Write into the ledger what a connector dropped; `only_new`: only what it never dropped before."""
+        """Write into the ledger what a connector dropped or doubts; `only_new`: only what it never did before."""
+        status = self.status.sources[source]
         for reason, count in self._losses[source].take(only_new=only_new).items():
             self.spool.ledger.add("not stored", reason, source=source, count=count)
-            self.status.sources[source].faults += count
+            status.faults += count
+        for reason, count in self._doubts[source].take(only_new=only_new).items():
+            self.spool.ledger.add("in doubt", reason, source=source, count=count)
+            status.flags[reason] = status.flags.get(reason, 0) + count
+        if status.filled > status.filled_noted:
+            count, status.filled_noted = status.filled - status.filled_noted, status.filled
+            self.spool.ledger.add("backfilled", "from the source's own history", source=source, rows=count)
+
+    def _look_at_links(self) -> None:
+        """Take into status what connectors warn of, and how many points are fresh."""
+        for source, (connector, intake) in self._links.items():
+            self.status.sources[source].warnings = connector.warnings()
+            self.status.sources[source].coverage = intake.coverage(time.time_ns())
 
     def _write_status(self) -> None:
         if self._commit_began is not None and time.monotonic() - self._commit_began > STUCK_S:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,10 +10,14 @@ from numpy.typing import NDArray
 
 from config.plant import Point
 from config.schema import SAMPLE
-from config.status import BAD_NO_COMMUNICATION, BAD_SHUTDOWN
+from config.status import BAD, BAD_CONFIGURATION_ERROR, BAD_NO_COMMUNICATION, BAD_NODE_ID_UNKNOWN, BAD_SHUTDOWN
 from connectors.base import Readings, lost
 
 NS_NULL = np.iinfo(np.int64).min
+FRESH_PERIODS = 3
+"""Data older than this many periods is not fresh."""
+NAMED = 5
+"""So many points that are not fresh are named in status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +36,21 @@ class Rows:
         return len(self.points)
 
 
+_NOT_KNOWN = np.array([BAD_NODE_ID_UNKNOWN, BAD_CONFIGURATION_ERROR, BAD_NO_COMMUNICATION, BAD_SHUTDOWN], np.uint32)
+"""StatusCodes of points that a source does not have, and of a link that is none."""
+
+
 class Intake:
     """One source's change filter: a row is stored when its value or status changes, and at each heartbeat.
 
     The link's end is a change as well: `lost` makes one bad row per point that was not bad for that reason before.
     """
 
-    def __init__(self, points: Sequence[Point], first: int) -> None:
-        """Take the source's points; `first` is the position of its first point in the agent's list."""
+    def __init__(self, points: Sequence[Point], first: int, *, quiet: bool = False) -> None:
+        """Take the source's points; `first` is the position of its first point in the agent's list.
+
+        `quiet`: the source speaks when it will, not once a period.
+        """
         n = len(points)
         self.first = first
         self.value = np.full(n, np.nan)
@@ -57,6 +69,58 @@ class Intake:
         self.deadband = np.array([p.deadband for p in points])
         self.subscribed = np.array([p.mode == "subscribe" for p in points], np.bool_)
         self.always = np.array([p.store == "all" for p in points], np.bool_)
+        self.good_ts = np.full(n, NS_NULL, np.int64)  # newest source time of a value that was not bad
+        self._ids = [p.point for p in points]
+        self._heard = np.full(n, NS_NULL, np.int64)  # receive time of the last row, or of word that it stands
+        self._answered = np.zeros(n, np.bool_)  # whether the source knows the point, since the link was made
+        expect = [p.period or 0 if p.mode == "poll" and not quiet else max(p.period or 0, p.heartbeat) for p in points]
+        self._fresh_ns = FRESH_PERIODS * np.array(expect, np.int64)
+
+    def linked(self) -> None:
+        """Begin a new link: which points its source knows is open again."""
+        self._answered[:] = False
+
+    def coverage(self, now_ns: int) -> dict[str, Any]:
+        """Return how many points are configured, known to the source (monitored), and fresh at `now_ns`.
+
+        Fresh is a value that is not bad and not older than three periods; of a source that speaks when it will,
+        three heartbeats. The first few others are named.
+        """
+        seen = self._heard != NS_NULL
+        age = now_ns - np.where(seen, self._heard, now_ns)
+        fresh = seen & self._answered & (self.status >> 30 != BAD >> 30) & (age <= self._fresh_ns)
+        stale = [self._ids[n] for n in np.flatnonzero(~fresh)[:NAMED]]
+        return {
+            "configured": len(fresh),
+            "monitored": int(self._answered.sum()),
+            "fresh": int(fresh.sum()),
+            "not_fresh": stale,
+        }
+
+    def recover(self, samples: pl.DataFrame) -> None:
+        """Remember from SAMPLE rows of before a restart when each point's last good value was."""
+        good = samples.filter(pl.col("status") < BAD, pl.col("point").is_in(self._ids))
+        newest = dict(good.group_by("point").agg(pl.col("ts").max().dt.epoch("ns")).iter_rows())
+        for n, point in enumerate(self._ids):
+            self.good_ts[n] = max(self.good_ts[n], newest.get(point, NS_NULL))
+
+    def fill(self, readings: Readings) -> list[Rows]:
+        """Return every row of a source's history, to stand in the gap that it fills; what is live goes on beside it."""
+        points = readings.points
+        np.maximum.at(self.ts, points, readings.ts)
+        np.maximum.at(self.good_ts, points, np.where(readings.status < BAD, readings.ts, NS_NULL))
+        text = np.array(readings.text, np.object_) if readings.text is not None else None
+        return [
+            Rows(
+                points=points + self.first,
+                ts=readings.ts,
+                ts_recv=readings.ts_recv,
+                value=readings.value,
+                valid=readings.valid,
+                status=readings.status,
+                text=text,
+            )
+        ]
 
     def take(self, readings: Readings) -> list[Rows]:
         """Return the rows to store, in the order in which they came.
@@ -67,6 +131,7 @@ class Intake:
         """
         if not len(readings.points):
             return self._stand(readings)
+        self._note(readings)
         text = np.array(readings.text, np.object_) if readings.text is not None else None
         rounds = _rounds(readings.points)
         taken = [self._round(readings, text, positions) for positions in rounds]
@@ -81,15 +146,25 @@ class Intake:
             return []
         gap = lost(live, now_ns, status)
         # Under a source's clock that is ahead, the gap begins after the last row, not among the rows before it.
+        heard = self._heard.copy()
         rows = self.take(replace(gap, ts=np.maximum(gap.ts, self.ts[live] + 1)))
-        self.cut[live] = True
+        self.cut[live], self._heard = True, heard  # our own word is none of the source
         return rows
 
     def shutdown(self, now_ns: int) -> list[Rows]:
         """Return the rows that end the data when the agent stops."""
         return self.lost(now_ns, BAD_SHUTDOWN)
 
+    def _note(self, readings: Readings) -> None:
+        """Note which points the source knows, when each was heard of, and when it was good."""
+        points, status = readings.points, readings.status
+        self._heard[points] = readings.ts_recv
+        self._answered[points] = ~np.isin(status, _NOT_KNOWN)
+        # A clock that is ahead must not hide from a later look at the history what is still to come.
+        np.maximum.at(self.good_ts, points, np.where(status < BAD, np.minimum(readings.ts, readings.ts_recv), NS_NULL))
+
     def _stand(self, readings: Readings) -> list[Rows]:
+        self._heard[self.subscribed] = readings.ts_recv
         points = np.flatnonzero(self.subscribed & (self.valid | np.array([t is not None for t in self.text], np.bool_)))
         points = points[readings.ts_recv - self.stored[points] >= self.heartbeat[points]]
         if not len(points):

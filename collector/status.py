@@ -31,6 +31,16 @@ class SourceStatus:
     rows: int = 0
     faults: int = 0
     """What was dropped, overflowed or did not fit."""
+    flags: dict[str, int] = field(default_factory=dict)
+    """What was kept although it is in doubt."""
+    filled: int = 0
+    """Rows from the source's own history."""
+    filled_noted: int = 0
+    """So many of them stand in the ledger."""
+    warnings: list[str] = field(default_factory=list)
+    """What a person should know of a connection that works."""
+    coverage: dict[str, Any] = field(default_factory=dict)
+    """Points: configured, monitored, fresh, and the first few that are not fresh."""
     last_data: float | None = None
     """Monotonic time of the last readings [s]."""
 
@@ -70,6 +80,7 @@ class Status:
         for name, source in self.sources.items():
             about = asdict(source)
             last = about.pop("last_data")
+            del about["filled_noted"]
             sources[name] = about | {
                 "age_s": None if last is None else round(now - last, 3),
                 "fresh": source.fresh(now),

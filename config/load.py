@@ -76,7 +76,7 @@ class _Loader:
         plant = self._table(table, "plant")
         self._unknown_keys(plant, (*_OWN, *_FILES), "plant.")
         parts: dict[str, Any] = {
-            "sources": tuple(self._models(Source, table.get("source"), "source")),
+            "sources": tuple(source.below(self.root) for source in self._models(Source, table.get("source"), "source")),
             "sinks": tuple(self._models(Sink, table.get("sink"), "sink")),
             "calendars": tuple(self._calendars(table.get("calendar"))),
             "states": self._states(self._table(table, "states")),

@@ -112,12 +112,34 @@ class Source(Model):
     """OPC UA policy and mode, "Basic256Sha256/SignAndEncrypt"; "None" must be asked for by name."""
     user: str = ""
     password: SecretStr = SecretStr("")
+    user_certificate: Path | None = None
+    """OPC UA: certificate (PEM or DER) that names the user, in place of user and password."""
+    user_key: Path | None = None
+    """Private key of `user_certificate`."""
+    certificate: Path | None = None
+    """OPC UA: the agent's own application certificate; empty: one is made in `pki`/own on first use."""
+    private_key: Path | None = None
+    """Private key of `certificate`."""
+    pki: Path = Path("pki")
+    """OPC UA: folder of own, trusted, rejected, issuers and crl."""
+    failover: tuple[str, ...] = ()
+    """OPC UA: further URLs of the same server (redundant, or another network card), tried in order."""
+    timestamp: Literal["source", "server", "receive"] = "source"
+    """OPC UA: whose time a sample bears; the receive time is kept beside it in any case."""
+    history: bool = False
+    """OPC UA: whether the server's history fills gaps after a reconnect."""
     client_id: str = ""
     """MQTT client id; names the persistent session."""
     unit: int = Field(default=1, ge=0, le=255)
     """Modbus unit where an address names none."""
     time_field: str = "/ts"
     """JSON Pointer to an MQTT payload's own time; the receive time where a payload has none."""
+
+    def below(self, root: Path) -> "Source":
+        """Return the source with its files as seen from the plant's folder; absolute paths stay."""
+        names = ("pki", "user_certificate", "user_key", "certificate", "private_key")
+        paths = {name: getattr(self, name) for name in names}
+        return self.model_copy(update={name: root / path for name, path in paths.items() if path is not None})
 
 
 class Asset(Model):
@@ -161,6 +183,14 @@ class Point(Model):
     store: Literal["change", "all"] = "change"
     deadband: float = Field(default=0.0, ge=0)
     """A change up to this much [unit] is no change."""
+    deadband_percent: float = Field(default=0.0, ge=0, le=100)
+    """OPC UA subscriptions: a change up to this share of the node's EURange [%] is not sent by the server."""
+    sampling: Duration | None = None
+    """OPC UA subscriptions: how often the server looks at the value [ns]; default the period."""
+    queue: int = Field(default=10_000, ge=1, le=1_000_000)
+    """OPC UA subscriptions: changes that the server keeps until it can send them."""
+    trigger: Literal["", "status", "value", "timestamp"] = ""
+    """OPC UA subscriptions: what is a change; empty: value, or timestamp where every poll is stored."""
     heartbeat: Duration = 60_000_000_000
     """A value that stays is stored again after this [ns]."""
     max_hold: Duration | None = None

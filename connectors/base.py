@@ -60,6 +60,10 @@ class Readings:
     """Strings, and integers that a float64 cannot hold exactly; None where no row has one."""
     acknowledge: Callable[[], None] | None = None
     """Called by the agent after these rows are committed and synced; from the event loop's thread."""
+    may_repeat: bool = False
+    """Whether the peer sends again what it holds for lost; the agent drops rows that it has."""
+    historic: bool = False
+    """Whether these rows fill a gap from the source's own history; they stand beside what is live."""
 
 
 def lost(points: NDArray[np.intp], now_ns: int, status: int = BAD_NO_COMMUNICATION) -> Readings:
@@ -80,12 +84,19 @@ class Connector(Protocol):
 
     faults: Counter[str]
     """What was dropped, overflowed or did not fit, counted by reason; the agent notes it in status and ledger."""
+    flags: Counter[str]
+    """What was kept although it is in doubt (clocks that err), counted by reason; likewise in status and ledger."""
+    since: NDArray[np.int64] | None
+    """Time of each point's last good value [ns since 1970, UTC]; the agent sets it before `connect`."""
 
     def __init__(self, source: Source, points: Sequence[Point]) -> None:
         """Take the source and its points; never connects."""
 
     async def connect(self) -> None:
         """Open the connection and check what can be checked; raises SourceLost or SourceRefused."""
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know of a connection that works; shown in status."""
 
     def readings(self) -> AsyncIterator[Readings]:
         """Yield what is read, for ever; raises SourceLost when the link is in doubt."""

@@ -140,6 +140,12 @@ class Connector:
         self._resting: dict[int, _Rest] = {}
         self._link: Link | None = None
         self.faults: Counter[str] = Counter()
+        self.flags: Counter[str] = Counter()
+        self.since: NDArray[np.int64] | None = None
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know of a connection that works: nothing so far."""
+        return []
 
     async def connect(self) -> None:
         """Open the TCP connection; raises SourceLost, and SourceRefused where the URL cannot be served."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+from numpy.typing import NDArray
 
 from config.plant import Point, Source
 from config.units import NS_PER_SECOND
@@ -80,6 +81,12 @@ class Connector:
         self._link: Link | None = None
         self.faults: Counter[str] = Counter()
         """Payloads that did not fit, by topic, and messages that were dropped."""
+        self.flags: Counter[str] = Counter()
+        self.since: NDArray[np.int64] | None = None
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know of a connection that works: nothing so far."""
+        return []
 
     async def connect(self) -> None:
         """Connect and subscribe; raises SourceLost, and SourceRefused where the broker refuses either."""
@@ -179,6 +186,7 @@ class Connector:
             status=np.array([row.status for row in rows], np.uint32),
             text=text if any(word is not None for word in text) else None,
             acknowledge=acknowledge,
+            may_repeat=acknowledge is not None,
         )
 
 

@@ -35,23 +35,25 @@ def obey_cancellation() -> None:
 class Schedule:
     """Ticks for groups of points, each with its own period.
 
-    Every group is due at once, and then at whole periods after the start. A tick that passed while nobody
-    waited is skipped and counted in `missed`: a stall is never followed by a burst.
+    Every group is due at once, and then at whole periods after the start and its phase. A tick that passed while
+    nobody waited is skipped and counted in `missed`: a stall is never followed by a burst.
     """
 
     def __init__(
         self,
         periods: Sequence[int],
         *,
+        phases: Sequence[int] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Take the groups' periods [ns]; `clock` gives [ns], `sleep` takes [s]."""
+        """Take the groups' periods and phases [ns]; `clock` gives [ns], `sleep` takes [s]."""
         if not periods or min(periods) <= 0:
             raise ValueError(f"periods {list(periods)} [ns]: a schedule needs at least one, all above 0")
         self.missed = 0
         self._clock, self._sleep = clock, sleep
         self._periods = list(periods)
+        self._phases = list(phases or [0] * len(periods))
         self._next = [clock()] * len(periods)
 
     async def due(self) -> list[int]:
@@ -65,5 +67,6 @@ class Schedule:
             period = self._periods[group]
             skipped = (now - self._next[group]) // period
             self.missed += skipped
-            self._next[group] += (skipped + 1) * period
+            self._next[group] += (skipped + 1) * period + self._phases[group]
+            self._phases[group] = 0  # from now on it lies in the times themselves
         return ready

@@ -15,9 +15,11 @@ from config import status
 from config.plant import Point, Source
 from connectors import opcua
 from connectors.base import Readings, SourceLost, SourceRefused
-from connectors.opcua_subscription import Subscribed
-from connectors.opcua_values import Stamps, decode, nanoseconds
-from connectors.scaling import Scaling
+from connectors.opcua.messages import Notification
+from connectors.opcua.polls import Fan
+from connectors.opcua.subscription import Subscribed
+from connectors.opcua.values import Values
+from connectors.opcua.wire import Columns
 from tests.servers import silent_server, within
 
 URI = "urn:plantproof:test"
@@ -77,77 +79,6 @@ async def drain(stream) -> None:
         pass
 
 
-# --- values ---
-
-
-def values(*data: ua.DataValue, scale: float = 1.0) -> Readings:
-    table = points(*("x" for _ in data), scale=scale)
-    return decode(np.arange(len(data)), data, NOW, Scaling(table))
-
-
-def good(value, kind: ua.VariantType, **stamps) -> ua.DataValue:
-    return ua.DataValue(ua.Variant(value, kind), ua.StatusCode(0), **stamps)
-
-
-@pytest.mark.parametrize(
-    ("value", "kind", "expected"),
-    [
-        (True, ua.VariantType.Boolean, (1.0, True, 0, None)),
-        (-5, ua.VariantType.Int16, (-5.0, True, 0, None)),
-        (2**53, ua.VariantType.Int64, (2.0**53, True, 0, None)),
-        (2**53 + 1, ua.VariantType.Int64, (2.0**53, False, 0, "9007199254740993")),
-        (2**64 - 1, ua.VariantType.UInt64, (2.0**64, False, 0, "18446744073709551615")),
-        (0.1, ua.VariantType.Double, (0.1, True, 0, None)),
-        (float("inf"), ua.VariantType.Double, (float("inf"), True, 0, None)),
-        ("压机", ua.VariantType.String, (None, False, 0, "压机")),
-        (ua.LocalizedText("run"), ua.VariantType.LocalizedText, (None, False, 0, "run")),
-        (None, ua.VariantType.Null, (None, False, 0, None)),
-        ([1, 2], ua.VariantType.Int32, (None, False, status.BAD_NOT_SUPPORTED, None)),
-        (b"x", ua.VariantType.ByteString, (None, False, status.BAD_NOT_SUPPORTED, None)),
-    ],
-)
-def test_a_value_becomes_a_number_or_a_text(value, kind, expected):
-    found = by_point(values(good(value, kind)))[0]
-    assert found[1:] == expected[1:]
-    assert found[0] == expected[0] if expected[0] is not None else np.isnan(found[0])
-
-
-def test_every_status_is_kept_with_its_value():
-    codes = [0, status.GOOD_CLAMPED, status.UNCERTAIN, status.BAD_DEVICE_FAILURE]
-    data = [ua.DataValue(ua.Variant(1.5, ua.VariantType.Double), ua.StatusCode(code)) for code in codes]
-    readings = values(*data)
-    assert readings.status.tolist() == codes
-    assert readings.value.tolist() == [1.5] * 4
-
-
-def test_the_source_time_counts_then_the_servers_then_ours():
-    year_1601 = dt.datetime(1601, 1, 1, tzinfo=dt.UTC)
-    year_9999 = dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
-    double = ua.VariantType.Double
-    readings = values(
-        good(1.0, double, SourceTimestamp=AT, ServerTimestamp=AT + dt.timedelta(hours=1)),
-        good(1.0, double, ServerTimestamp=AT),
-        good(1.0, double, SourceTimestamp=year_1601, ServerTimestamp=AT),
-        good(1.0, double, SourceTimestamp=year_9999),
-        good(1.0, double),
-    )
-    assert readings.ts.tolist() == [AT_NS, AT_NS, AT_NS, NOW, NOW]
-    assert nanoseconds(AT) == AT_NS
-
-
-def test_scale_and_offset_are_applied():
-    assert values(good(1234, ua.VariantType.Int32), scale=0.01).value.tolist() == [12.34]
-
-
-def test_a_status_that_changes_under_an_old_time_does_not_take_the_good_samples_place():
-    stamps = Stamps(1)
-    data = ua.Variant(1.0, ua.VariantType.Double)
-    first = stamps.apply(values(ua.DataValue(data, ua.StatusCode(0), SourceTimestamp=AT)))
-    bad = stamps.apply(values(ua.DataValue(data, ua.StatusCode(status.BAD), SourceTimestamp=AT)))
-    again = stamps.apply(values(ua.DataValue(data, ua.StatusCode(0), SourceTimestamp=AT)))
-    assert [int(r.ts[0]) for r in (first, bad, again)] == [AT_NS, NOW, NOW + 1]
-
-
 # --- what check says ---
 
 
@@ -173,7 +104,7 @@ def test_check_knows_a_node_id(address, is_good):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"security": ""}, {"security": "Basic256Sha256/SignAndEncrypt"}, {"user": "u"}, {"url": "http://h"}],
+    [{"security": ""}, {"security": "Basic256/Sign"}, {"user": "u"}, {"url": "http://h"}, {"failover": ("http://h",)}],
 )
 def test_what_this_version_does_not_serve_is_a_fault_and_refused(settings):
     settings = {"url": "opc.tcp://127.0.0.1:1"} | settings
@@ -310,34 +241,50 @@ def test_a_subscription_that_the_server_dropped_in_silence_is_a_lost_source():
     within(20, run)
 
 
-def publish(number: int, *rows: tuple[float, int]) -> ua.PublishResult:
-    items = [ua.MonitoredItemNotification(0, ua.DataValue(ua.Variant(v), ua.StatusCode(code))) for v, code in rows]
-    data = [ua.DataChangeNotification(MonitoredItems=items)] if items else []
-    message = ua.NotificationMessage(SequenceNumber=number, NotificationData=data)
-    return ua.PublishResult(SubscriptionId=1, NotificationMessage=message)
+def note(number: int, *rows: tuple[float, int]) -> Notification:
+    n = len(rows)
+    columns = Columns(
+        value=np.array([v for v, _ in rows], float), valid=np.ones(n, bool),
+        status=np.array([code for _, code in rows], np.uint32), source=np.full(n, NOW + 1000 * number),
+        server=np.full(n, NOW + 1000 * number), text={}, large={}, opaque={},
+    )  # fmt: skip
+    return Notification(
+        subscription=1, sequence=number, changes=[(np.zeros(n, np.intp), columns)] if n else [],
+        ended=None, is_data=bool(n), refused=(),
+    )  # fmt: skip
 
 
-def delivered(*results: ua.PublishResult) -> tuple[list[Readings | SourceLost], Subscribed]:
+def delivered(*notes: Notification) -> tuple[list[Readings | SourceLost], list[list[int]], Counter[str]]:
+    """What a subscription of one point delivers, and which points it wants read anew; the server has no old ones."""
     out: list[Readings | SourceLost] = []
+    read_anew: list[list[int]] = []
+    counted: Counter[str] = Counter()
 
-    async def run() -> Subscribed:
+    async def run() -> None:
         async def deliver(item: Readings | SourceLost) -> None:
             out.append(item)
 
-        table = points("a")
-        subscribed = Subscribed(table, Scaling(table), Stamps(1), deliver, Counter())
-        for result in results:
-            await subscribed.take(result)
-        return subscribed
+        async def refresh(positions: list[int]) -> None:
+            read_anew.append(positions)
 
-    return out, asyncio.run(run())
+        subscribed = Subscribed(Values(points("a"), "source", counted, Counter()), deliver, refresh, counted)
+        subscribed.fan = Fan([[0]])
+        for one in notes:
+            await subscribed.take(one)
+
+    asyncio.run(run())
+    return out, read_anew, counted
 
 
-def test_a_hole_in_the_sequence_numbers_ends_the_link():
-    out, _ = delivered(publish(1, (1.0, 0)), publish(2, (2.0, 0)), publish(4, (4.0, 0)))
-    kinds = [type(item) if isinstance(item, SourceLost) or len(item.points) else None for item in out]
-    # None: after the first values an empty Readings says that all that was not mentioned stands.
-    assert kinds == [Readings, None, Readings, SourceLost]
+def rows(out: list[Readings | SourceLost]) -> list[tuple[float, int]]:
+    return [(float(v), int(c)) for r in out for v, c in zip(r.value, r.status, strict=True)]
+
+
+def test_a_hole_that_the_server_cannot_fill_is_a_gap_and_the_values_are_read_anew():
+    out, read_anew, counted = delivered(note(1, (1.0, 0)), note(2, (2.0, 0)), note(4, (4.0, 0)))
+    assert [code for _, code in rows(out)] == [0, 0, status.BAD_NO_COMMUNICATION, 0]
+    assert read_anew == [[0]]
+    assert counted == {"a notification was lost": 1}
 
 
 @pytest.mark.parametrize(
@@ -350,15 +297,24 @@ def test_a_hole_in_the_sequence_numbers_ends_the_link():
     ],
 )
 def test_sequence_numbers_without_a_hole_are_taken(numbers, keep_alive):
-    results = [publish(n, *([] if i == keep_alive else [(1.0, 0)])) for i, n in enumerate(numbers)]
-    out, _ = delivered(*results)
-    assert all(isinstance(item, Readings) for item in out)
+    notes = [note(n, *([] if i == keep_alive else [(1.0, 0)])) for i, n in enumerate(numbers)]
+    out, _, counted = delivered(*notes)
+    assert all(code == 0 for _, code in rows(out))
+    assert not counted
 
 
-def test_a_queue_that_overflowed_is_counted_and_its_bits_are_kept():
-    out, subscribed = delivered(publish(1, (1.0, 0x480), (2.0, 0)))
-    assert subscribed.overflows == 1
-    assert out[0].status.tolist() == [0x480, 0]
+def test_a_notification_that_comes_twice_gives_its_rows_once():
+    out, _, counted = delivered(note(1, (1.0, 0)), note(2, (2.0, 0)), note(1, (1.0, 0)))
+    assert rows(out) == [(1.0, 0), (2.0, 0)]
+    assert counted == {"a notification came twice": 1}
+
+
+def test_a_queue_that_overflowed_is_counted_and_leaves_a_gap_before_the_value():
+    out, _, counted = delivered(note(1, (1.0, 0)), note(2, (5.0, 0x480)))
+    found = [r for r in out if len(r.points)]
+    assert [int(r.status[0]) for r in found] == [0, 0x809D_0000, 0x480]
+    assert [int(r.ts[0]) for r in found] == [NOW + 1000, NOW + 1001, NOW + 2000]
+    assert counted == {"a queue on the server overflowed": 1}
 
 
 def test_the_library_never_reconnects_by_itself():
@@ -366,7 +322,7 @@ def test_the_library_never_reconnects_by_itself():
         async with server(a=ua.Variant(1.0)) as (url, _, _running):
             connector = opcua.Connector(source(url), points("a"))
             await connector.connect()
-            client = connector._client
+            client = connector._session._client
             assert isinstance(client, Client)
             assert client._auto_reconnect is False
             await connector.close()

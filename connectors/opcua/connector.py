@@ -1,0 +1,352 @@
+"""The OPC UA connector: one session at a time, its polls, subscriptions and history, which are never mended.
+
+After any doubt the connection is given up, and the agent makes a new one. What fails alone (a node, a request, a
+subscription) is degraded alone: it is polled, asked for in smaller requests, and tried again.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+
+import numpy as np
+from asyncua import ua
+from asyncua.ua.object_ids import ObjectIds
+from numpy.typing import NDArray
+
+from config.plant import Point, Source
+from config.status import BAD_NODE_ID_UNKNOWN
+from config.units import NS_PER_SECOND
+from connectors.base import Readings, SourceLost, SourceRefused, lost
+from connectors.opcua import address, security
+from connectors.opcua.audit import Audit
+from connectors.opcua.history import History
+from connectors.opcua.messages import ServiceFault, read_parameters
+from connectors.opcua.polls import TOO_MUCH, Chunk, chunks
+from connectors.opcua.resolve import Place, resolve
+from connectors.opcua.session import Session, faults
+from connectors.opcua.subscription import PUBLISHES, Publisher, Subscribed
+from connectors.opcua.values import Values
+from connectors.polling import Schedule, by_period
+
+log = logging.getLogger("plantproof.opcua")
+
+WAITING = 64
+"""So many polls and publishes may wait for the agent; then polls pause and the server keeps its changes."""
+AT_ONCE = 4
+"""Requests of one poll that are under way together."""
+RETRY_S = 30.0
+"""How often a refused subscription, and addresses that the server does not know, are tried again [s]."""
+CLOSE_S = 2.0
+"""How long our own tasks may take to end [s]."""
+NAMED = 5
+"""So many points are named in a warning."""
+
+
+def check(source: Source, point: Point) -> str | None:
+    """Return what is wrong with the source's URLs or security or the point's address, or None."""
+    return _url_fault(source) or security.fault(source) or address.fault(point.address)
+
+
+def _url_fault(source: Source) -> str | None:
+    for url in (source.url, *source.failover):
+        if not url.startswith("opc.tcp://"):
+            return f"url {url!r}: an OPC UA server's is opc.tcp://host:4840"
+    return None
+
+
+class Connector:
+    """One session with one server."""
+
+    def __init__(self, source: Source, points: Sequence[Point]) -> None:
+        """Take the source and its points."""
+        self.faults: Counter[str] = Counter()
+        self.flags: Counter[str] = Counter()
+        self.since: NDArray[np.int64] | None = None
+        self._source, self._points = source, points
+        self._values = Values(points, source.timestamp, self.faults, self.flags)
+        self._nodes: dict[int, ua.NodeId] = {}
+        self._unknown: list[int] = []
+        self._degraded: dict[str, str] = {}
+        self._queue: asyncio.Queue[Readings | SourceLost | SourceRefused] = asyncio.Queue(WAITING)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._session: Session | None = None
+        self._publisher: Publisher | None = None
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know of a connection that works."""
+        found = list(self._session.warnings) if self._session is not None else []
+        skew = self._values.clocks.skew_ns
+        if skew is not None and abs(skew) > NS_PER_SECOND:
+            found.append(f"the server's clock is {abs(skew) / 1e9:.1f} s {'ahead' if skew > 0 else 'behind'}")
+        if self._unknown:
+            found.append(f"the server does not know {self._names(self._unknown)}")
+        return found + list(self._degraded.values())
+
+    async def connect(self) -> None:
+        """Open a session with the first URL that answers, and resolve the addresses."""
+        if (fault := _url_fault(self._source) or security.fault(self._source)) is not None:
+            raise SourceRefused(fault)
+        urls = (self._source.url, *self._source.failover)
+        told: list[SourceLost | SourceRefused] = []
+        for url in urls:
+            try:
+                # A task of its own: the library can drop a cancellation while it connects, and would then go on.
+                opening = asyncio.create_task(self._open(url))
+                self._tasks.add(opening)
+                await asyncio.wait({opening})
+                self._tasks.discard(opening)
+                opening.result()
+            except (SourceLost, SourceRefused) as error:
+                told.append(error)
+                await self._leave()
+            else:
+                return
+        kind = SourceRefused if all(isinstance(error, SourceRefused) for error in told) else SourceLost
+        raise kind("; ".join(str(error) for error in told)) from told[-1]
+
+    async def _open(self, url: str) -> None:
+        self._session = session = Session(self._source, url, self._gone)
+        await session.open()
+        with faults("resolve the addresses"):
+            await self._place(range(len(self._points)))
+
+    async def _place(self, positions: Iterable[int]) -> list[int]:
+        """Find the nodes of points; returns the positions of those that were found, the others are unknown."""
+        asked, session = list(positions), self._here()
+        places = dict(zip(asked, await resolve(session, [self._points[p].address for p in asked]), strict=True))
+        found = {p: place for p, place in places.items() if place is not None}
+        self._unknown = [p for p, place in places.items() if place is None]
+        for position, place in found.items():
+            self._nodes[position] = place.node
+            if place.steps:
+                self._values.steps[position] = place.steps
+        await self._learn_structures(found)
+        return list(found)
+
+    async def _learn_structures(self, places: dict[int, Place]) -> None:
+        """Ask for the types of the structures that points look into."""
+        nodes = list({p.node for p in places.values() if any(isinstance(step, str) for step in p.steps)})
+        session = self._here()
+        for start in range(0, len(nodes), session.limits.read):
+            values = await session.services.read(read_parameters(nodes[start : start + session.limits.read]))
+            inside = [v.Value.Value for v in values if v.Value is not None]
+            flat = [one for value in inside for one in (value if isinstance(value, list) else [value])]
+            encodings = {one.TypeId for one in flat if isinstance(one, ua.ExtensionObject)}
+            await self._values.structures.learn(session, encodings)
+
+    async def readings(self) -> AsyncIterator[Readings]:
+        """Yield each poll and each publish; raises SourceLost when the link is in doubt."""
+        if self._unknown:
+            yield lost(np.array(self._unknown, np.intp), time.time_ns(), BAD_NODE_ID_UNKNOWN)
+        if self._source.history and self.since is not None:
+            history = History(self._here(), self._values, self.faults)
+            async for readings in history.fill(self._nodes, self.since, time.time_ns()):
+                yield readings
+        self._begin(list(self._nodes))
+        self._start(self._keep_alive())
+        if self._unknown:
+            self._start(self._find())
+        while True:
+            item = await self._queue.get()
+            if not isinstance(item, Readings):
+                raise item
+            yield item
+
+    def _begin(self, positions: Sequence[int]) -> None:
+        """Poll and subscribe points, as the point table says."""
+        self._poll(p for p in positions if self._points[p].mode == "poll")
+        subscribe = [p for p in positions if self._points[p].mode == "subscribe"]
+        for period, group in by_period(self._source, self._points, subscribe).items():
+            self._start(self._follow(period, group))
+
+    async def close(self) -> None:
+        """Let go of the socket and every task, within twice CLOSE_S."""
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_S)
+        await self._leave()
+
+    async def _leave(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _here(self) -> Session:
+        if self._session is None:
+            raise SourceLost(f"source {self._source.id} is closed")
+        return self._session
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        """Run a task whose end by any error is the end of the connection: none may die in silence."""
+        try:
+            await work
+        except (SourceLost, SourceRefused) as error:
+            await self._queue.put(error)
+        except Exception as error:
+            log.exception("source %s", self._source.id)
+            await self._queue.put(SourceLost(f"source {self._source.id}: unexpected: {error!r}"))
+
+    def _gone(self, why: str) -> None:
+        self._start(self._lose(why))
+
+    async def _lose(self, why: str) -> None:
+        raise SourceLost(f"source {self._source.id}: {why}")
+
+    async def _keep_alive(self) -> None:
+        """Ask for something where nothing else did, and notice what went silent."""
+        session = self._here()
+        state = session.encode(ua.ReadRequest(Parameters=read_parameters([_SERVER_STATE])))
+        while True:
+            await asyncio.sleep(session.timeout / 2)
+            # With a full queue it is the agent that is slow, and publishes and polls wait for it.
+            if self._publisher is not None and not self._queue.full():
+                silent = (s.silent() for s in self._publisher.subscriptions.values())
+                if (why := next((text for text in silent if text is not None), None)) is not None:
+                    raise SourceLost(f"source {self._source.id}: {why}")
+            if time.monotonic() - session.asked >= session.timeout / 2:
+                with faults("ask whether the server lives"):
+                    await session.exchange(state)
+
+    async def _find(self) -> None:
+        """Look again and again for the addresses that the server did not know."""
+        while self._unknown:
+            await asyncio.sleep(RETRY_S)
+            with faults("resolve the addresses"):
+                self._begin(await self._place(self._unknown))
+
+    # --- polls ---
+
+    def _poll(self, positions: Iterable[int]) -> list[asyncio.Task[None]]:
+        groups = by_period(self._source, self._points, positions)
+        return [
+            self._start(self._poll_group(period, chunks(self._here(), self._nodes, group), number / len(groups)))
+            for number, (period, group) in enumerate(groups.items())
+        ]
+
+    async def _poll_group(self, period: int, parts: list[Chunk], phase: float) -> None:
+        """Read one period's points at each of its ticks, which lie `phase` of a period after those of others."""
+        schedule = Schedule([period], phases=[int(period * phase)])
+        while True:
+            await schedule.due()
+            now = parts.copy()
+            for start in range(0, len(now), AT_ONCE):
+                await self._read(parts, now[start : start + AT_ONCE])
+
+    async def _read(self, parts: list[Chunk], some: Sequence[Chunk]) -> None:
+        """Read some of a group's requests; one that is too much for the server is halved from now on."""
+        if len(some) == 1:
+            too_much = [chunk for chunk in some if not await self._read_one(chunk)]
+        else:
+            done = await asyncio.gather(*(self._read_one(chunk) for chunk in some))
+            too_much = [chunk for chunk, is_done in zip(some, done, strict=True) if not is_done]
+        for chunk in too_much:
+            halves = chunk.halves()
+            at = parts.index(chunk)
+            parts[at : at + 1] = halves
+            log.warning("source %s: %d nodes in one request are too many", self._source.id, len(chunk.nodes))
+            for half in halves:
+                await self._read(parts, [half])
+
+    async def _read_one(self, chunk: Chunk) -> bool:
+        """Read and deliver; returns False where the request is too much for the server."""
+        with faults("read"):
+            try:
+                positions, columns = await chunk.read()
+            except ServiceFault as error:
+                if error.code not in TOO_MUCH:
+                    raise
+                if len(chunk.nodes) > 1:
+                    return False
+                await self._queue.put(lost(chunk.fan.points, time.time_ns(), error.code))
+                return True
+        await self._queue.put(self._values.readings(positions, columns))
+        return True
+
+    async def _refresh(self, positions: Sequence[int]) -> None:
+        """Read points once, now."""
+        for chunk in chunks(self._here(), self._nodes, positions):
+            await self._read_one(chunk)
+
+    # --- subscriptions ---
+
+    async def _follow(self, period: int, positions: list[int]) -> None:
+        """Subscribe to points; while the server refuses a subscription they are polled, and it is tried again."""
+        while (code := await self._subscribe(period, positions)) is not None:
+            name = ua.StatusCode(ua.UInt32(code)).name
+            told = f"{self._names(positions)} are polled: the server refuses a subscription with {name}"
+            if self._degraded.get(f"{period} {positions[0]}") != told:
+                log.warning("source %s: %s", self._source.id, told)
+            self._degraded[f"{period} {positions[0]}"] = told
+            polls = self._poll(positions)
+            await asyncio.sleep(RETRY_S)
+            for poll in polls:
+                poll.cancel()
+            await asyncio.gather(*polls, return_exceptions=True)
+
+    async def _subscribe(self, period: int, positions: list[int]) -> int | None:
+        """Subscribe to points and keep an eye on them, for ever; returns the StatusCode of a refusal."""
+        session = self._here()
+        nodes = {position: self._nodes[position] for position in positions}
+        subscribed = Subscribed(self._values, self._queue.put, self._refresh, self.faults)
+        with faults("subscribe"):
+            try:
+                refused = await subscribed.create(session, nodes, self._points, period, self._publish)
+            except ServiceFault as error:
+                if error.code in _SESSION_OVER:
+                    raise
+                return error.code
+        self._degraded.pop(f"{period} {positions[0]}", None)
+        for position, code in refused.items():
+            name = ua.StatusCode(ua.UInt32(code)).name
+            point = self._points[position].point
+            log.warning(
+                "source %s: point %s is polled: the server refuses to monitor it with %s", self._source.id, point, name
+            )
+        # A poll says each time why a point has no value, and finds it again when the server has it.
+        self._poll(refused)
+        watched = {position: node for position, node in nodes.items() if position not in refused}
+        audit = Audit(session, self._values, self._queue.put, self.faults)
+        while watched:
+            with faults("read subscribed points"):
+                wrong = await audit.run(watched, self._points, period)
+            self.faults["a point is polled now: its monitored item is dead"] += len(wrong)
+            self._poll(wrong)
+            watched = {position: node for position, node in watched.items() if position not in wrong}
+        await asyncio.get_running_loop().create_future()
+        return None
+
+    def _publish(self, subscribed: Subscribed) -> None:
+        """Take a new subscription's messages; the first one starts the asking."""
+        if self._publisher is None:
+            self._publisher = Publisher(self._here(), self.faults)
+            self._publisher.add(subscribed)
+            for _ in range(PUBLISHES):
+                self._start(self._publisher.run())
+        self._publisher.add(subscribed)
+
+    def _names(self, positions: Sequence[int]) -> str:
+        names = ", ".join(self._points[p].point for p in positions[:NAMED])
+        return f"{len(positions)} points: {names}{', ...' if len(positions) > NAMED else ''}"
+
+
+_SESSION_OVER = frozenset({
+    0x8022_0000,  # BadSecureChannelIdInvalid
+    0x8025_0000,  # BadSessionIdInvalid
+    0x8026_0000,  # BadSessionClosed
+    0x8027_0000,  # BadSessionNotActivated
+    0x8086_0000,  # BadSecureChannelClosed
+    0x800C_0000,  # BadShutdown
+    0x800D_0000,  # BadServerNotConnected
+    0x800E_0000,  # BadServerHalted
+})  # fmt: skip
+_SERVER_STATE = ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_State))
