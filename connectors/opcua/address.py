@@ -86,6 +86,7 @@ def browse_path(target: Target, namespaces: Sequence[str]) -> ua.BrowsePath | No
     elements = [
         ua.RelativePathElement(
             ReferenceTypeId=ua.NodeId(ua.Int32(ObjectIds.HierarchicalReferences)),
+            IsInverse=cast(ua.Boolean, False),
             IncludeSubtypes=cast(ua.Boolean, True),
             TargetName=ua.QualifiedName(
                 name.name, ua.UInt16(namespaces.index(name.uri) if name.uri is not None else name.index)

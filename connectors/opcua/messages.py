@@ -117,6 +117,8 @@ class _Cursor:
             self.at = end(self.body, self.at)
         except IndexError:
             raise Malformed("the message ends too early") from None
+        if self.at > len(self.body):
+            raise Malformed("the message ends too early")
 
     def type_id(self) -> int | None:
         """Return the number of a type in namespace 0; None for any other."""
