@@ -152,7 +152,7 @@ def own_path(source: Source) -> Path:
 
 
 def own_pair(source: Source, now: dt.datetime) -> Pair:
-    """Load the own pair, made in `pki`/own on first use; raises SourceRefused, or SourceLost before the clock is set."""
+    """Load the own pair, made in `pki`/own on first use; raises SourceRefused, and SourceLost until a clock is set."""
     try:
         for name in ("trusted", "rejected", "issuers", "crl"):
             (source.pki / name).mkdir(parents=True, exist_ok=True)
@@ -161,7 +161,7 @@ def own_pair(source: Source, now: dt.datetime) -> Pair:
             _make_own(folder, now)
     except OSError as error:
         raise SourceRefused(
-            f"{source.pki}: the own certificate and its folders cannot be made: {error}; let the agent's user write there"
+            f"{source.pki}: the folders or the own certificate cannot be made: {error}; let the agent's user write"
         ) from error
     pair = load_pair(own_path(source), source.private_key or source.pki / "own" / "key.pem")
     _check_own(pair, now)

@@ -37,11 +37,15 @@ log = logging.getLogger("plantproof.opcua")
 R = TypeVar("R")
 
 OPERATIONS = 1000
-"""Nodes in one request where the server states no limit."""
+"""Nodes in one request where the server does not say how many it takes."""
+UNLIMITED = 5000
+"""Nodes in one request where the server says that it has no limit."""
 CLOSE_S = 2.0
 """How long saying goodbye may take [s]."""
-SESSION_S = 30.0
-"""How long a server keeps a session whose client is gone [s]; we ask it far more often."""
+SESSION_S = 10.0
+"""How long a server keeps a session whose client is gone, at least [s], and ..."""
+SESSION_TIMEOUTS = 4
+"""... so many timeouts of the source. We ask far more often, and a small PLC has few sessions to give."""
 CHUNK_BYTES = 65_536
 """The longest chunk that we take [B]."""
 MESSAGE_BYTES = 64 * 2**20
@@ -72,8 +76,9 @@ def faults(what: str) -> Iterator[None]:
         raise SourceLost(f"{what}: no answer in time") from error
     except Malformed as error:
         raise SourceLost(f"{what}: the answer is refused: {error}") from error
-    except (OSError, UaError, struct.error) as error:
-        raise SourceLost(f"{what}: {error}") from error
+    except (OSError, UaError, struct.error, TypeError, ValueError) as error:
+        # TypeError and ValueError: the library meets a null or a length that it did not expect.
+        raise SourceLost(f"{what}: {error!r}") from error
 
 
 def _of_code(what: str, code: int) -> SourceLost | SourceRefused:
@@ -160,7 +165,7 @@ class _Client(Client):
         super().__init__(url, timeout=timeout)
         self.uaclient = _Transport(timeout, lost)
         self.nodes = Shortcuts(self.uaclient.session)
-        self.session_timeout = int(SESSION_S * 1000)
+        self.session_timeout = int(max(SESSION_S, SESSION_TIMEOUTS * timeout) * 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,23 +219,24 @@ class Session:
             async with asyncio.timeout(5 * self.timeout):
                 secured = await security.secure(client, self._source)
                 self.warnings = secured.warnings
-                await client.connect_socket()
-                await client.send_hello()
-                await client.open_secure_channel()
-                created = await client.create_session()
+                with security.refusals(self._source):
+                    await client.connect_socket()
+                    await client.send_hello()
+                    await client.open_secure_channel()
+                    created = await client.create_session()
                 await security.activate(client, self._source, secured, created)
                 self._lost = self._tell
                 await self._learn()
         self._renewal = asyncio.create_task(self._renew())
 
     async def _learn(self) -> None:
-        """Take the namespaces and OperationLimits; a server that states no limit, or 0, gets OPERATIONS."""
+        """Take the namespaces and OperationLimits; 0 means that there is no limit."""
         wanted = [ObjectIds.Server_NamespaceArray, *_LIMITS.values()]
         request = read_parameters([ua.NodeId(ua.Int32(number)) for number in wanted])
         names, *limits = [v.Value.Value if v.Value is not None else None for v in await self.services.read(request)]
         self.namespaces = tuple(names) if isinstance(names, list) else ()
-        stated = {name: n for name, n in zip(_LIMITS, limits, strict=True) if isinstance(n, int) and n > 0}
-        self.limits = Limits(**{name: min(n, OPERATIONS) for name, n in stated.items()})
+        stated = {name: n for name, n in zip(_LIMITS, limits, strict=True) if isinstance(n, int)}
+        self.limits = Limits(**{name: min(n or UNLIMITED, UNLIMITED) for name, n in stated.items()})
 
     async def read(
         self, nodes: Sequence[ua.NodeId], attribute: AttributeIds = AttributeIds.Value
