@@ -196,12 +196,30 @@ def _print_status(report: dict[str, Any]) -> None:
         age = "never" if source["age_s"] is None else f"{source['age_s']:.1f} s ago"
         line = f"  source {name:<12} {source['kind']:<7} {source['state']:<10} data {age:<12} {source['rows']} rows"
         click.echo(line + (f"  {source['error']}" if source["error"] else ""))
+        _print_points(source)
     for name, sink in report["sinks"].items():
         lag = report["spool"]["last"] - sink["cursor"]
         click.echo(f"  sink   {name:<12} {sink['rows']} rows, {lag} batches behind  {sink['error']}")
     click.echo(f"  spool  {report['spool']['bytes']} B, last batch {report['spool']['last']}")
     for entry in report["last_losses"]:
         click.echo(f"  ledger {entry['ts'][:19]} {entry['event']}: {entry['reason']}")
+
+
+def _print_points(source: dict[str, Any]) -> None:
+    """Print a source's coverage, and what a person should know of it."""
+    covered = source.get("coverage") or {}
+    if covered:
+        line = f"{covered['fresh']} of {covered['configured']} points fresh, {covered['monitored']} known to the source"
+        others = ", ".join(covered["not_fresh"])
+        more = covered["configured"] - covered["fresh"] - len(covered["not_fresh"])
+        rest = f"; not fresh: {others}{f' and {more} more' if more > 0 else ''}" if others else ""
+        click.echo(f"           {line}{rest}")
+    for warning in source.get("warnings", ()):
+        click.echo(f"           warning: {warning}")
+    for reason, count in source.get("flags", {}).items():
+        click.echo(f"           in doubt: {reason} ({count})")
+    if source.get("filled"):
+        click.echo(f"           filled in from the source's history: {source['filled']} rows")
 
 
 @click.group()

@@ -26,6 +26,8 @@ _ATTRIBUTES = (
 )
 _OF_PARENT = {("", name) for name in ("EngineeringUnits", "EURange", "EnumStrings", "EnumValues")}
 """Properties that say more of their parent (OPC 10000-8, 5.3)."""
+_STANDARD: tuple[Key, ...] = tuple((0, n) for n in (ObjectIds.Server, ObjectIds.Aliases, ObjectIds.Locations))
+"""Objects of every server, which say nothing of a machine."""
 _READABLE = 1
 _KINDS: Mapping[int, Kind] = {
     **dict.fromkeys(range(2, 10), "whole"), 1: "boolean", 10: "number", 11: "number", 12: "text", 17: "text",
@@ -38,7 +40,7 @@ _KINDS_OF_TYPES: Mapping[str, Kind] = {
 }  # fmt: skip
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)  # asyncio writes out what a task returns, and a node leads to all others
 class Node:
     """An object or variable, where it was met first."""
 
@@ -87,7 +89,7 @@ class Node:
         return node
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class Found:
     """All that was found below a node."""
 
@@ -125,7 +127,7 @@ def written(node: ua.NodeId, namespaces: Sequence[str]) -> str:
 
 
 async def browse(session: Session, start: str = "", limit: int = LIMIT) -> Found:
-    """Return what lies below `start`, an address; empty: the Objects folder without the Server object.
+    """Return what lies below `start`, an address; empty: the Objects folder without what every server has there.
 
     limit: most nodes.
     Raises LookupError where the server has no such node, and what the library raises where the link breaks.
@@ -133,7 +135,7 @@ async def browse(session: Session, start: str = "", limit: int = LIMIT) -> Found
     walk = _Walk(session, limit)
     root = await walk.root(start)
     if not start:
-        walk.seen[0, ObjectIds.Server] = None
+        walk.seen |= dict.fromkeys(_STANDARD)
     await walk.down(root)
     await walk.look()
     types = await walk.requests.types(node.type for node in walk.nodes if node.type[0])
@@ -248,7 +250,7 @@ class _Walk:
 
     async def look(self) -> None:
         """Read the attributes of the variables, and let properties speak for their parents."""
-        variables = [node for node in self.nodes if node.is_variable]
+        variables = [node for node in self.nodes if node.is_variable and not node.describes_parent]
         rows = await self.requests.attributes([node.id for node in variables], _ATTRIBUTES)
         data_types: list[ua.NodeId | None] = []
         for node, (data_type, rank, access, description, data) in zip(variables, rows, strict=True):
@@ -260,10 +262,14 @@ class _Walk:
                 node.status = code_name(code)
             data_types.append(value(data_type))
         await self._name_types(variables, data_types)
-        for node in variables:
-            if node.describes_parent and node.parent is not None:
-                _describe(node.parent, node)
+        told = [node for node in self.nodes if node.describes_parent]
+        for node, (data,) in zip(told, await self._values([node.id for node in told]), strict=True):
+            if node.parent is not None:
+                _describe(node.parent, node.name[1], value(data))
         self.refused.update(_refusals(variables))
+
+    async def _values(self, nodes: Sequence[ua.NodeId]) -> list[list[ua.DataValue | int]]:
+        return await self.requests.attributes(nodes, (AttributeIds.Value,))
 
     async def _name_types(self, variables: Sequence[Node], data_types: Sequence[ua.NodeId | None]) -> None:
         """Name the data types, and note the words of enumerations."""
@@ -291,7 +297,7 @@ class _Walk:
             for reference in (references if isinstance(references, list) else ())
             if reference.BrowseName.Name in ("EnumStrings", "EnumValues")
         ]
-        values = await self.requests.attributes([node for _, node in told], (AttributeIds.Value,))
+        values = await self._values([node for _, node in told])
         notes = [""] * len(data_types)
         for (row, _), (data,) in zip(told, values, strict=True):
             notes[row] = _words(value(data)) or notes[row]
@@ -323,9 +329,8 @@ def _kind(data: ua.DataValue | int) -> Kind:
     return _KINDS.get(int(getattr(data.Value.VariantType, "value", 0)), "other")
 
 
-def _describe(node: Node, told: Node) -> None:
+def _describe(node: Node, name: str, said: Any) -> None:
     """Take what a property says of its parent."""
-    name, said = told.name[1], told.value
     if name == "EngineeringUnits" and isinstance(said, ua.EUInformation):
         node.unit = unit_of(int(said.UnitId or 0), _text(said.DisplayName))
     elif name == "EURange" and isinstance(said, ua.Range):

@@ -29,7 +29,8 @@ SPECIFICATIONS = {
 }
 _TYPES = {MACHINE_TOOL: "MachineToolType", PACKML: "PackMLBaseObjectType"}
 """Types of which a machine is an instance; one of Machinery is known by its identification."""
-_RUNNING = (1, "Running")
+_RUNNING = 1
+"""Number of the state Running of a job (OPC 40501-1, 8.4.8)."""
 _COUNTS = "[0].AccCount"
 """The counter of the primary stream that nobody resets; it rolls over at 2,147,483,647."""
 
@@ -141,30 +142,39 @@ def _machine_tool(found: Found, tool: Node) -> Iterator[Pick]:
             yield from _state(found, [machine], "opc40501")
         yield from _maybe(program.child("Name"), "product", note="NC program that is active")
         yield from _maybe(program.child("JobIdentifier"), "order")
-    for path in _LIFETIME:
-        yield from _maybe(tool.child(*path), "total")
-    job = _job(found, tool)
-    if job is not None:
-        note = f"job {job.shown} as of browsing; other jobs count in nodes of their own"
+    lifetime = [counter for path in _LIFETIME if (counter := tool.child(*path)) is not None]
+    for counter in lifetime[:1]:
+        yield from _maybe(counter, "total")
+    yield from _of_job(found, tool, counts=not lifetime)
+
+
+def _of_job(found: Found, tool: Node, *, counts: bool) -> Iterator[Pick]:
+    """Yield what the job counts; where its node goes with it, only if nothing else counts the parts.
+
+    Beside a counter of all parts, good ones of one job alone would make the quality ratio fall with the next job.
+    """
+    plan = tool.child("Production", "ProductionPlan")
+    jobs = [node for node in _children(plan) if found.is_a(node, MACHINE_TOOL, "ProductionJobType")]
+    job = _active(tool, jobs)
+    if job is None or plan is None:
+        return
+    stays = len(jobs) == 1 and plan.child("NodeVersion") is None
+    note = "" if stays else f"counts job {_said(job.child('Identifier'))} alone; other jobs have nodes of their own"
+    yield from _maybe(job.child("Identifier"), "order", note=note)
+    if stays or counts:
         yield from _maybe(job.child("PartsCompleted"), "total", note=note)
         yield from _maybe(job.child("PartsGood"), "good", note=note)
-        yield from _maybe(job.child("Identifier"), "order", note=note)
         for part_set in _children(job.child("PartSets")):
-            yield from _maybe(
-                part_set.child("PartsCompletedPerRun"), "total", note=f"{note}; begins anew with each run"
-            )
+            again = "; ".join(filter(None, (note, "begins anew with each run")))
+            yield from _maybe(part_set.child("PartsCompletedPerRun"), "total", note=again)
 
 
-def _job(found: Found, tool: Node) -> Node | None:
+def _active(tool: Node, jobs: Sequence[Node]) -> Node | None:
     """Return the job of the active program, else one that runs, else the first of the plan."""
-    jobs = [
-        node for node in _children(tool.child("Production", "ProductionPlan"))
-        if found.is_a(node, MACHINE_TOOL, "ProductionJobType")
-    ]  # fmt: skip
     active = _said(tool.child("Production", "ActiveProgram", "JobIdentifier"))
     mine = [job for job in jobs if active is not None and _said(job.child("Identifier")) == active]
-    running = [job for job in jobs if _said(job.child("State", "CurrentState", "Number")) in _RUNNING]
-    return next(iter(mine + running + jobs), None)
+    running = [job for job in jobs if _said(job.child("State", "CurrentState", "Number")) == _RUNNING]
+    return next(iter((*mine, *running, *jobs)), None)
 
 
 # --- OPC 30050 ---

@@ -27,7 +27,7 @@ from connectors.opcua.polls import TOO_MUCH, Chunk, chunks
 from connectors.opcua.resolve import Place, resolve
 from connectors.opcua.session import Session, faults
 from connectors.opcua.subscription import PUBLISHES, Publisher, Subscribed
-from connectors.opcua.values import Values
+from connectors.opcua.values import BAD, Values
 from connectors.polling import Schedule, by_period
 
 log = logging.getLogger("plantproof.opcua")
@@ -306,15 +306,13 @@ class Connector:
                     raise
                 return error.code
         self._degraded.pop(f"{period} {positions[0]}", None)
-        for position, code in refused.items():
-            name = ua.StatusCode(ua.UInt32(code)).name
-            point = self._points[position].point
-            log.warning(
-                "source %s: point %s is polled: the server refuses to monitor it with %s", self._source.id, point, name
-            )
-        # A poll says each time why a point has no value, and finds it again when the server has it.
-        self._poll(refused)
+        if refused:
+            self._start(self._monitor_again(period, refused))
         watched = {position: node for position, node in nodes.items() if position not in refused}
+        if not watched and self._publisher is not None:  # an empty one would only use up what the server has
+            with faults("unsubscribe"):
+                await session.services.delete_subscriptions([subscribed.id])
+            self._publisher.subscriptions.pop(subscribed.id, None)
         audit = Audit(session, self._values, self._queue.put, self.faults)
         while watched:
             with faults("read subscribed points"):
@@ -324,6 +322,28 @@ class Connector:
             watched = {position: node for position, node in watched.items() if position not in wrong}
         await asyncio.get_running_loop().create_future()
         return None
+
+    async def _monitor_again(self, period: int, refused: dict[int, int]) -> None:
+        """Poll points that the server refuses to monitor, and ask again in a subscription of their own.
+
+        A poll says each time why a point has no value, and finds it when the server has it.
+        """
+        names = sorted({ua.StatusCode(ua.UInt32(code)).name for code in refused.values()})
+        told = f"{self._names(list(refused))} are polled: the server refuses to monitor them with {', '.join(names)}"
+        log.warning("source %s: %s", self._source.id, told)
+        key = f"{period} {next(iter(refused))}"
+        self._degraded[key] = told
+        polls = self._poll(refused)
+        monitored: list[int] = []
+        while not monitored:  # what has no value cannot be monitored either
+            await asyncio.sleep(RETRY_S)
+            monitored = [p for p in refused if self._values.stamps.status[p] >> 30 != BAD]
+        for poll in polls:
+            poll.cancel()
+        await asyncio.gather(*polls, return_exceptions=True)
+        self._poll(p for p in refused if p not in monitored)
+        self._degraded.pop(key, None)
+        await self._follow(period, monitored)
 
     def _publish(self, subscribed: Subscribed) -> None:
         """Take a new subscription's messages; the first one starts the asking."""

@@ -26,6 +26,7 @@ _ONCE = ("state", "product", "total", "good", "reject", "rework")
 """Roles that an asset has once: a second counter would be added to the first."""
 _EVENTS = ("state", "product", "order", "alarm")
 """Roles whose changes must not be missed between two polls."""
+_NO_SAMPLE = "arrays, structures, times and bytes: an address with [n] or .Field takes a part of them"
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])|\x9b[0-?]*[ -/]*[@-~]")
 _UNSAFE = re.compile(r"[^\w.\-]+")
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
@@ -46,8 +47,8 @@ class Entry:
     states: str
     note: str
     point: str
-    can_be_read: bool
-    """Whether a connector can make samples of it."""
+    unfit: str
+    """Why it is no row of the point table; empty: it is one."""
 
 
 def clean(text: str) -> str:
@@ -77,7 +78,7 @@ def shown(value: Any) -> str:
 
 
 def entries(found: Found, asset: str = "") -> list[Entry]:
-    """Return what was found, in the server's order, with roles guessed where names or specifications say them.
+    """Return what was found, branch by branch, with roles guessed where names or specifications say them.
 
     asset: the asset of all rows; empty: machines by their names, other variables by the object they lie below.
     """
@@ -86,11 +87,20 @@ def entries(found: Found, asset: str = "") -> list[Entry]:
     names = {id(machine.node): _asset(asset, one, len(known)) for machine, one in zip(known, ids, strict=True)}
     picked = {id(pick.node): pick for machine in known for pick in companion.picks(found, machine)}
     rows = []
-    for node in found.variables():
+    for node in _in_tree_order(found):
         machine = companion.of_node(node, known)
         of = names[id(machine.node)] if machine is not None else asset or _top(found, node)
         rows.append(_entry(found, node, of, picked.get(id(node)), machine))
     return _settled(rows)
+
+
+def _in_tree_order(found: Found) -> list[Node]:
+    """Return the variables branch by branch, as a server's browser shows them."""
+    place = {id(node): n for n, node in enumerate(found.nodes)}
+    key: dict[int, tuple[int, ...]] = {id(found.start): ()}
+    for node in found.nodes:  # parents come first
+        key.setdefault(id(node), (*key[id(node.parent)], place[id(node)]))
+    return sorted(found.variables(), key=lambda node: key[id(node)])
 
 
 def _asset(given: str, own: str, count: int) -> str:
@@ -129,8 +139,14 @@ def _entry(
         states=pick.states if pick is not None else "",
         note=clean("; ".join(filter(None, notes))),
         point=f"{asset}.{role if pick is not None else own}",
-        can_be_read=node.kind != "other" or bool(part) or pick is not None,
+        unfit="" if pick is not None else _unfit(node),
     )
+
+
+def _unfit(node: Node) -> str:
+    if node.is_property:
+        return "properties, which describe and seldom change"
+    return _NO_SAMPLE if node.kind == "other" else ""
 
 
 def _ids(names: Sequence[str]) -> list[str]:
@@ -148,7 +164,7 @@ def _ids(names: Sequence[str]) -> list[str]:
 
 
 def _settled(rows: Sequence[Entry]) -> list[Entry]:
-    """Let one variable an asset have a role that an asset has once, and the upper meters theirs; ids are made unique."""
+    """Leave an asset one variable of each role that it has once, and its upper meters; make ids unique."""
     depth: dict[tuple[str, str], int] = {}
     for row in rows:
         key = row.asset, row.role
@@ -179,13 +195,14 @@ def _counts(role: str) -> bool:
 
 def to_json(rows: Sequence[Entry]) -> str:
     """Return the rows as JSON in which every character that a terminal obeys is escaped."""
-    keys = [name for name in Entry.__slots__ if name != "can_be_read"]
+    keys = [name for name in Entry.__slots__ if name != "unfit"]
     text = json.dumps([{key: getattr(row, key) for key in keys} for row in rows], ensure_ascii=False, indent=1)
-    return "".join(sign if sign == "\n" or sign.isprintable() else _escaped(sign) for sign in text)
+    return harmless(text)
 
 
-def _escaped(sign: str) -> str:
-    return json.dumps(sign)[1:-1]
+def harmless(text: str) -> str:
+    """Return a text with every character that a terminal obeys escaped as JSON does, line feeds apart."""
+    return "".join(sign if sign == "\n" or sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
 
 
 def to_points(rows: Sequence[Entry], source: str) -> tuple[str, Mapping[str, int]]:
@@ -205,8 +222,8 @@ def to_points(rows: Sequence[Entry], source: str) -> tuple[str, Mapping[str, int
 
 
 def _left_out(row: Entry, source: str) -> str | None:
-    if not row.can_be_read:
-        return "arrays, structures, times and bytes, of which samples need a part"
+    if row.unfit:
+        return row.unfit
     if not row.address.isprintable():
         return "addresses with control characters, which no table holds"
     if address.fault(row.address) is not None:
@@ -225,4 +242,4 @@ def _cell(text: str) -> str:
 
 def needed_assets(rows: Sequence[Entry]) -> Iterator[str]:
     """Yield the assets of the rows that the point table holds, each once."""
-    return iter(dict.fromkeys(row.asset for row in rows if row.can_be_read))
+    return iter(dict.fromkeys(row.asset for row in rows if not row.unfit))

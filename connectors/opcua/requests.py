@@ -90,7 +90,7 @@ class Requests:
     ) -> dict[int, bytes]:
         """Add what follows to `found`, or let the server forget it; returns the points that are still open."""
         asked = ua.BrowseNextParameters(
-            ReleaseContinuationPoints=release,  # type: ignore[arg-type]  # the library's Boolean is a mark
+            ReleaseContinuationPoints=release,
             ContinuationPoints=[ua.ByteString(point) for point in points.values()],
         )
         answers = await self._services.browse_next(asked)
@@ -202,7 +202,7 @@ def _description(node: ua.NodeId, reference: int, classes: int, *, inverse: bool
         NodeId=node,
         BrowseDirection=ua.BrowseDirection.Inverse if inverse else ua.BrowseDirection.Forward,
         ReferenceTypeId=ua.NodeId(ua.Int32(reference)),
-        IncludeSubtypes=True,  # type: ignore[arg-type]  # the library's Boolean is a mark
+        IncludeSubtypes=True,
         NodeClassMask=ua.UInt32(classes),
         ResultMask=ua.UInt32(_MASK),
     )

@@ -109,25 +109,14 @@ NOT_ACTUAL = (
     "set", "setpoint", "target", "limit", "min", "max", "avg", "average", "mean", "last", "previous", "reset",
     "enable", "command", "cmd", "request", "requested", "plan", "planned", "remaining", "per", "time", "duration",
     "rate", "soll", "sollwert", "grenzwert", "mittelwert", "vorgabe", "rest", "zeit", "dauer", "quote",
-    "设定", "目标", "上限", "下限", "平均", "计划", "剩余", "时间", "时长", "率", "单耗",
+    "设定", "目标", "上限", "下限", "平均", "计划", "剩余", "时间", "时长", "单耗",
+    "合格率", "良品率", "不良率", "报废率", "稼动率", "效率", "节拍",
 )  # fmt: skip
 """Words of values that are wished, limited, averaged or divided: never a counter, meter or state."""
 
 SHORT_LIVED = (
-    "today",
-    "shift",
-    "hour",
-    "day",
-    "month",
-    "heute",
-    "schicht",
-    "tag",
-    "monat",
-    "今日",
-    "当日",
-    "本班",
-    "本月",
-)
+    "today", "shift", "hour", "day", "month", "heute", "schicht", "tag", "monat", "今日", "当日", "本班", "本月",
+)  # fmt: skip
 """Words of meters that begin anew again and again; another meter counts on."""
 
 MEDIA: Mapping[str, tuple[str, ...]] = {
@@ -138,7 +127,8 @@ MEDIA: Mapping[str, tuple[str, ...]] = {
     "heat": ("heat", "thermal", "waerme", "热量", "热能", "供热"),
     "electricity": (
         "electric", "electrical", "electricity", "energy", "active energy", "power", "active power", "strom",
-        "energie", "wirkenergie", "wirkleistung", "leistung", "kwh", "kw", "电能", "电量", "用电", "能耗", "功率", "电表",
+        "energie", "wirkenergie", "wirkleistung", "leistung", "kwh", "kw", "电能", "电量",
+        "用电", "能耗", "功率", "电表",
     ),
 }  # fmt: skip
 """Medium -> words of its meters; the first that fits counts."""
