@@ -55,6 +55,8 @@ class Secured:
     """The server's certificate that passed [DER]."""
     user: Pair | None = field(default=None, repr=False)
     """The certificate user."""
+    own: Pair | None = field(default=None, repr=False)
+    """The own application certificate."""
 
 
 # --- settings ---
@@ -136,7 +138,17 @@ async def secure(client: Client, source: Source) -> Secured:
     # The library declares the type of its default alone.
     client.security_policy = pinned  # type: ignore[assignment]
     client.uaclient.set_security(pinned)
-    return Secured(tuple(warnings), endpoint, server.public_bytes(Encoding.DER), user)
+    return Secured(tuple(warnings), endpoint, server.public_bytes(Encoding.DER), user, own)
+
+
+async def again(client: Client, source: Source, secured: Secured) -> tuple[str, ...]:
+    """Hold a connection that stands to the same rules: certificates end, and are revoked, while it lives.
+
+    Returns the warnings of now; raises SourceRefused.
+    """
+    if secured.endpoint is None or secured.own is None:
+        return secured.warnings
+    return tuple(await asyncio.to_thread(_check, client, source, secured.endpoint, secured.own, secured.user))
 
 
 def _wanted(security: str) -> tuple[type[library.SecurityPolicy], ua.MessageSecurityMode]:

@@ -206,6 +206,7 @@ class Session:
         self._tell = lost
         self._client = _Client(url, self.timeout, self._gone)
         self._renewal: asyncio.Task[None] | None = None
+        self._secured = security.Secured()
 
     @property
     def services(self) -> UaSession:
@@ -218,7 +219,7 @@ class Session:
         with faults(f"connect to {self.url}"):
             async with asyncio.timeout(5 * self.timeout):
                 secured = await security.secure(client, self._source)
-                self.warnings = secured.warnings
+                self.warnings, self._secured = secured.warnings, secured
                 with security.refusals(self._source):
                     await client.connect_socket()
                     await client.send_hello()
@@ -295,12 +296,13 @@ class Session:
                 transport.abort()
 
     async def _renew(self) -> None:
-        """Give the channel new keys before its lifetime ends."""
+        """Give the channel new keys before its lifetime ends, and look at the certificates again."""
         while True:
             await asyncio.sleep(self._client.secure_channel_timeout / 1000 * RENEW_AT)
             try:
                 await self._client.open_secure_channel(renew=True)
                 self._client.uaclient.revolve_security_token()
+                self.warnings = await security.again(self._client, self._source, self._secured)
             except Exception as error:  # noqa: BLE001  without new keys the channel will end: better now, and told
                 self._gone(error)
                 return
