@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from asyncua import Server, ua
 from asyncua.client.client import Client
+from asyncua.server.monitored_item_service import MonitoredItemService
 
 from config import status
 from config.plant import Point, Source
 from connectors import opcua
 from connectors.base import Readings, SourceLost, SourceRefused
+from connectors.opcua import audit
 from connectors.opcua.messages import Notification
 from connectors.opcua.polls import Fan
 from connectors.opcua.subscription import Subscribed
@@ -239,6 +241,79 @@ def test_a_subscription_that_the_server_dropped_in_silence_is_a_lost_source():
             await connector.close()
 
     within(20, run)
+
+
+def test_a_monitored_item_that_died_in_silence_is_found_out_and_its_point_polled(monkeypatch):
+    monkeypatch.setattr(audit, "AUDIT_S", 0.2)
+    monkeypatch.setattr(audit, "PATIENCE_S", 0.2)
+
+    async def run() -> None:
+        async with server(a=ua.Variant(1.0), b=ua.Variant(1.0)) as (url, nodes, running):
+            connector = opcua.Connector(source(url), points("a", "b", mode="subscribe"))
+            await connector.connect()
+            stream = connector.readings()
+            found: dict[int, tuple] = {}
+            while set(found) != {0, 1}:
+                found |= by_point(await some(stream))
+            (subscription,) = running.iserver.subscription_service.subscriptions.values()
+            items = subscription.monitored_item_srv
+            (dead,) = (i.monitored_item_id for i in items._monitored_items.values() if i.client_handle == 0)
+            items.delete_monitored_items([dead])  # the subscription lives, and says nothing of it
+            for number in (2.0, 3.0):
+                await nodes["a"].write_value(ua.Variant(number))
+                await nodes["b"].write_value(ua.Variant(number))
+                while found[0][0] != number or found[1][0] != number:
+                    found |= by_point(await some(stream))
+            await connector.close()
+            assert connector.faults["a change was never published"] == 1
+            assert connector.faults["a point is polled now: its monitored item is dead"] == 1
+
+    within(30, run)
+
+
+def test_deadband_sampling_and_queue_are_asked_of_the_server_and_done_without_where_it_refuses(monkeypatch):
+    asked: list[ua.MonitoredItemCreateRequest] = []
+    original = MonitoredItemService.create_monitored_items
+
+    async def refuse_filters(self, params):
+        asked.extend(params.ItemsToCreate)
+        results = await original(self, params)
+        for item, result in zip(params.ItemsToCreate, results, strict=True):
+            filtered = item.RequestedParameters.Filter
+            if hasattr(filtered, "DeadbandType") and filtered.DeadbandType != ua.DeadbandType.None_:
+                result.StatusCode = ua.StatusCode(ua.UInt32(ua.StatusCodes.BadDeadbandFilterInvalid))
+        return results
+
+    monkeypatch.setattr(MonitoredItemService, "create_monitored_items", refuse_filters)
+    table = [
+        Point(point="a", asset="a", source="o", address=f"nsu={URI};s=a", mode="subscribe", sampling="20ms", queue=7),
+        Point(point="b", asset="a", source="o", address=f"nsu={URI};s=b", mode="subscribe", deadband=0.5, scale=0.1),
+        Point(point="c", asset="a", source="o", address=f"nsu={URI};s=c", mode="subscribe", deadband_percent=2),
+        Point(point="d", asset="a", source="o", address=f"nsu={URI};s=d", mode="subscribe", trigger="timestamp"),
+    ]
+
+    async def run() -> None:
+        async with server(**{n: ua.Variant(1.0) for n in "abcd"}) as (url, _, _running):
+            connector = opcua.Connector(source(url), table)
+            await connector.connect()
+            stream = connector.readings()
+            found: set[int] = set()
+            while found != {0, 1, 2, 3}:
+                found |= set((await some(stream)).points.tolist())
+            await connector.close()
+
+    within(20, run)
+    settings = [item.RequestedParameters for item in asked]
+    filters = [
+        (s.Filter.Trigger, s.Filter.DeadbandType, s.Filter.DeadbandValue)
+        if hasattr(s.Filter, "DeadbandType")
+        else None
+        for s in settings
+    ]
+    value, stamp = ua.DataChangeTrigger.StatusValue, ua.DataChangeTrigger.StatusValueTimestamp
+    assert filters == [(value, 0, 0.0), (value, 1, 5.0), (value, 2, 2.0), (stamp, 0, 0.0), None, None]
+    assert [s.SamplingInterval for s in settings] == [20.0, 50.0, 50.0, 50.0, 50.0, 50.0]
+    assert [s.QueueSize for s in settings] == [7, *[10_000] * 5]
 
 
 def note(number: int, *rows: tuple[float, int]) -> Notification:
