@@ -141,6 +141,8 @@ class Agent:
         repeats.recover(tail)
         intake.recover(tail)
         expect = max([p.period or 0 for p in points if p.mode == "poll"] + [source.period])
+        if any(p.mode == "subscribe" for p in points):
+            expect = max(expect, source.timeout // 2)  # where nothing changes, a keep-alive comes that often
         if source.kind == "mqtt":
             expect = max([p.heartbeat for p in points] + [source.period])
         status = SourceStatus(kind=source.kind, points=len(points), expect_ns=expect)

@@ -131,6 +131,20 @@ def test_an_agent_that_stood_still_marks_the_gap_from_where_it_stopped(tmp_path,
     within(40, run)
 
 
+def test_a_subscription_in_which_nothing_changes_is_fresh_all_the_time(tmp_path):
+    async def run() -> None:
+        async with server(a=ua.Variant(1.0)) as (url, _, _running):
+            table = points("a", mode="subscribe", period="50ms")
+            plant = plant_for(tmp_path, [source(url, period="50ms", timeout="1s")], [Asset(asset="a")], table)
+            async with running(plant) as agent:
+                began = time.monotonic()
+                while time.monotonic() - began < 2.5:
+                    assert agent.status.report()["sources"]["o"]["fresh"]
+                    await asyncio.sleep(0.02)
+
+    within(40, run)
+
+
 # --- the intake's side, without sockets ---
 
 
