@@ -11,6 +11,7 @@ from config.faults import ConfigError
 COMMANDS = {
     "init": "config.commands:init",
     "check": "collector.commands:check",
+    "browse": "connectors.commands:browse",
     "run": "collector.commands:run",
     "status": "collector.commands:status",
     "spool": "collector.commands:spool",

@@ -205,6 +205,22 @@ def test_elements_ranges_and_fields_are_read_by_the_servers_own_types(mode):
     within(30, run)
 
 
+def test_a_structure_that_cannot_be_read_is_bad_alone():
+    async def run() -> None:
+        async with server() as (url, index, running):
+            await add(running, index, "m", running.learnt["Axis"](Speed=1.5, Name="X"))
+            await add(running, index, "other", 2.5)
+            kind = await running.nodes.base_structure_type.get_child(f"{index}:Axis")
+            told = (await kind.read_attribute(ua.AttributeIds.DataTypeDefinition)).Value.Value
+            told.Fields[0].ValueRank = 2  # a matrix, which is not read
+            await kind.write_attribute(ua.AttributeIds.DataTypeDefinition, ua.DataValue(told))
+            got, connector = await first(url, points(f"ns={index};s=m.Speed", f"ns={index};s=other"))
+            assert got == {0: (None, status.BAD_DECODING_ERROR, None), 1: (2.5, 0, None)}
+            assert connector.faults["a value could not be decoded"]
+
+    within(20, run)
+
+
 def test_points_of_one_value_share_one_read():
     async def run() -> None:
         async with server() as (url, index, running):
@@ -364,5 +380,16 @@ def test_without_a_last_good_value_or_the_word_for_it_no_history_is_asked_for():
                 await stream.aclose()
                 await connector.close()
                 assert connector.faults == {}
+
+    within(20, run)
+
+
+def test_a_node_id_that_is_a_value_is_written_with_its_uri_as_an_index_can_move():
+    async def run() -> None:
+        async with server() as (url, index, running):
+            await add(running, index, "here", ua.NodeId(5006, index), ua.VariantType.NodeId)
+            await add(running, index, "standard", ua.NodeId(85, 0), ua.VariantType.NodeId)
+            got, _ = await first(url, points(f"ns={index};s=here", f"ns={index};s=standard"))
+            assert [got[n][2] for n in (0, 1)] == [f"nsu={URI};i=5006", "i=85"]
 
     within(20, run)

@@ -79,6 +79,15 @@ def node_id(target: Target, namespaces: Sequence[str]) -> ua.NodeId | None:
     return ua.NodeId.from_string(prefix + target.node)
 
 
+def written(node: ua.NodeId, namespaces: Sequence[str]) -> str:
+    """Return a node id as an address that survives a moved namespace index."""
+    index = node.NamespaceIndex
+    uri = namespaces[index] if 0 < index < len(namespaces) else ""
+    if not uri or ";" in uri or not uri.isprintable():
+        return str(ua.NodeId(node.Identifier, ua.Int16(index), node.NodeIdType).to_string())
+    return f"nsu={uri};{ua.NodeId(node.Identifier, ua.Int16(0), node.NodeIdType).to_string()}"
+
+
 def browse_path(target: Target, namespaces: Sequence[str]) -> ua.BrowsePath | None:
     """Return a target's path from the root; None where the server has not each of its namespaces."""
     if any(name.uri is not None and name.uri not in namespaces for name in target.path):

@@ -9,7 +9,7 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 
-from connectors.opcua.address import browse_path, node_id, parse
+from connectors.opcua.address import browse_path, node_id, parse, written
 from connectors.opcua.requests import Key, Name, Requests, bad_code, code_name, key_of, value
 from connectors.opcua.roles import Kind, unit_of
 from connectors.opcua.session import Session
@@ -115,15 +115,6 @@ class Found:
     def is_a(self, node: Node, uri: str, name: str) -> bool:
         """Return whether a node's type, or one that it derives from, is a specification's."""
         return (uri, name) in self.types.get(node.type, ())
-
-
-def written(node: ua.NodeId, namespaces: Sequence[str]) -> str:
-    """Return a node id as an address that survives a moved namespace index."""
-    index = node.NamespaceIndex
-    uri = namespaces[index] if 0 < index < len(namespaces) else ""
-    if not uri or ";" in uri or not uri.isprintable():
-        return str(ua.NodeId(node.Identifier, ua.Int16(index), node.NodeIdType).to_string())
-    return f"nsu={uri};{ua.NodeId(node.Identifier, ua.Int16(0), node.NodeIdType).to_string()}"
 
 
 async def browse(session: Session, start: str = "", limit: int = LIMIT) -> Found:

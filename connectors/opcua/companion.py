@@ -16,7 +16,8 @@ from typing import Any
 
 from asyncua import ua
 
-from connectors.opcua.browse import Found, Node, written
+from connectors.opcua.address import written
+from connectors.opcua.browse import Found, Node
 
 MACHINERY = "http://opcfoundation.org/UA/Machinery/"
 MACHINE_TOOL = "http://opcfoundation.org/UA/MachineTool/"
@@ -47,13 +48,15 @@ class Pick:
     note: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Machine:
     """A machine: its object, and below it those that a specification's rules begin at."""
 
     node: Node
     bases: dict[str, Node] = field(default_factory=dict)
     """Specification's URI -> where its rules begin."""
+    nodes: list[Node] = field(default_factory=list)
+    """Itself and what lies in it, not in a machine below it."""
 
     @property
     def name(self) -> str:
@@ -67,35 +70,34 @@ class Machine:
 
 
 def machines(found: Found) -> list[Machine]:
-    """Return the machines among the nodes, in their order."""
+    """Return the machines among the nodes, in their order, each with the nodes that lie in it."""
     known: dict[int, Machine] = {}
     for node in found.nodes:
-        if any(found.is_a(child, MACHINERY, "MachineIdentificationType") for child in node.children):
+        if _identified(found, node, "MachineIdentificationType"):
             known[id(node)] = Machine(node, {MACHINERY: node})
     for node in found.nodes:
         for uri, name in _TYPES.items():
             if found.is_a(node, uri, name):
-                owner = known.get(id(_owner(node, known)))
+                owner = _above(node, known)
                 if owner is None or (uri in owner.bases and owner.bases[uri] is not node):
                     owner = known.setdefault(id(node), Machine(node))
                 owner.bases[uri] = node
-    order = {id(node): place for place, node in enumerate(found.nodes)}
-    return sorted(known.values(), key=lambda machine: order[id(machine.node)])
+    for node in found.nodes:
+        if (owner := _above(node, known)) is not None:
+            owner.nodes.append(node)
+    return [known[id(node)] for node in found.nodes if id(node) in known]
 
 
-def _owner(node: Node, known: Mapping[int, Machine]) -> Node | None:
-    """Return the machine that a node belongs to: itself, or the nearest above it."""
+def _identified(found: Found, node: Node, name: str) -> bool:
+    return any(found.is_a(child, MACHINERY, name) for child in node.children)
+
+
+def _above(node: Node, known: Mapping[int, Machine]) -> Machine | None:
+    """Return the machine that a node is or lies in; None where there is none."""
     at: Node | None = node
     while at is not None and id(at) not in known:
         at = at.parent
-    return at
-
-
-def of_node(node: Node, all_machines: Sequence[Machine]) -> Machine | None:
-    """Return the machine that a node lies in; None where there is none."""
-    known = {id(machine.node): machine for machine in all_machines}
-    owner = _owner(node, known)
-    return known[id(owner)] if owner is not None else None
+    return known[id(at)] if at is not None else None
 
 
 def picks(found: Found, machine: Machine) -> list[Pick]:
@@ -112,18 +114,21 @@ def _all(found: Found, machine: Machine) -> Iterator[Pick]:
         yield from _machine_tool(found, tool)
     if (base := machine.bases.get(PACKML)) is not None:
         yield from _packml(found, base)
-    for node in _below(machine.node, without="Components"):
-        if found.is_a(node, MACHINERY, "MachineryItemState_StateMachineType"):
+    for node in machine.nodes:
+        if found.is_a(node, MACHINERY, "MachineryItemState_StateMachineType") and not _in_component(
+            found, node, machine
+        ):
             yield from _state(found, [node], "opc40001")
 
 
-def _below(node: Node, without: str) -> Iterator[Node]:
-    """Yield what lies below a node, breadth first, without one of its parts."""
-    level, seen = [node], {id(node)}
-    while level:
-        level = [c for n in level for c in n.children if c.name[1] != without and id(c) not in seen]
-        seen |= {id(c) for c in level}
-        yield from level
+def _in_component(found: Found, node: Node, machine: Machine) -> bool:
+    """Return whether a node tells of a part of the machine."""
+    at = node.parent
+    while at is not None and at is not machine.node:
+        if at.name[1] == "Components" or _identified(found, at, "MachineryComponentIdentificationType"):
+            return True
+        at = at.parent
+    return False
 
 
 # --- OPC 40501-1 ---

@@ -109,6 +109,7 @@ class Connector:
     async def _open(self, url: str) -> None:
         self._session = session = Session(self._source, url, self._gone)
         await session.open()
+        self._values.namespaces = session.namespaces
         with faults("resolve the addresses"):
             await self._place(range(len(self._points)))
 

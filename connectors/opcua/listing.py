@@ -84,12 +84,12 @@ def entries(found: Found, asset: str = "") -> list[Entry]:
     """
     known = companion.machines(found)
     ids = _ids([safe(machine.name) for machine in known])
-    names = {id(machine.node): _asset(asset, one, len(known)) for machine, one in zip(known, ids, strict=True)}
+    names = [_asset(asset, one, len(known)) for one in ids]
+    owner = {id(node): (machine, name) for machine, name in zip(known, names, strict=True) for node in machine.nodes}
     picked = {id(pick.node): pick for machine in known for pick in companion.picks(found, machine)}
     rows = []
     for node in _in_tree_order(found):
-        machine = companion.of_node(node, known)
-        of = names[id(machine.node)] if machine is not None else asset or _top(found, node)
+        machine, of = owner.get(id(node), (None, asset or _top(found, node)))
         rows.append(_entry(found, node, of, picked.get(id(node)), machine))
     return _settled(rows)
 

@@ -4,6 +4,7 @@ The library keeps types it loaded in one place for all servers, by node id; two 
 Here each session has its own.
 """
 
+import logging
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from asyncua.ua.ua_binary import unpack_uatype
 
 from connectors.opcua.session import Session
 from connectors.opcua.wire import Malformed
+
+log = logging.getLogger("plantproof.opcua")
 
 _BUILT_IN = 25
 """Data types of namespace 0 up to this number are built in."""
@@ -53,15 +56,21 @@ class Structures:
         for encoding in encodings:
             if encoding in self._by_encoding:
                 continue
-            above = await _inverse(session, encoding, ObjectIds.HasEncoding)
-            if above is not None and isinstance(found := await self._kind(session, above), Definition):
+            try:
+                above = await _inverse(session, encoding, ObjectIds.HasEncoding)
+                found = await self._kind(session, above) if above is not None else None
+            except Malformed as error:  # one type that cannot be read is no matter of the other points
+                log.warning("structures of %s are not read: %s", encoding.to_string(), error)
+                self._by_type = {}
+                continue
+            if isinstance(found, Definition):
                 self._by_encoding[encoding] = found
 
-    def decode(self, encoding: ua.NodeId, body: bytes) -> Mapping[str, Any] | None:
-        """Return a structure's fields by name; None where its type is unknown. Raises Malformed."""
+    def decode(self, encoding: ua.NodeId, body: bytes) -> Mapping[str, Any]:
+        """Return a structure's fields by name. Raises Malformed, also where its type is unknown."""
         definition = self._by_encoding.get(encoding)
         if definition is None:
-            return None
+            raise Malformed(f"the type of structures of {encoding.to_string()} is unknown")
         try:
             return _fields(definition, Buffer(body), 0)
         except (NotEnoughData, struct.error, ValueError, TypeError) as error:

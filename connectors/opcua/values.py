@@ -18,9 +18,9 @@ from asyncua.ua.uaerrors import UaError
 from numpy.typing import NDArray
 
 from config.plant import Point
-from config.status import BAD_NOT_SUPPORTED, SEVERITY_MASK
+from config.status import BAD_DECODING_ERROR, BAD_NOT_SUPPORTED, SEVERITY_MASK
 from connectors.base import Readings
-from connectors.opcua.address import Step
+from connectors.opcua.address import Step, written
 from connectors.opcua.structures import Structures
 from connectors.opcua.wire import NULL_NS, UNUSABLE_NS, Columns, Malformed
 from connectors.scaling import EXACT_LIMIT, Scaling
@@ -28,7 +28,6 @@ from connectors.scaling import EXACT_LIMIT, Scaling
 OVERFLOW = 0x480
 """Info bits of a StatusCode: a DataValue, whose queue on the server overflowed (OPC 10000-4, 7.39.1)."""
 BAD_INDEX_RANGE_NO_DATA = 0x8037_0000
-BAD_DECODING_ERROR = 0x8007_0000
 FUTURE_NS = 60_000_000_000
 """So far ahead of ours a clock may be [ns]."""
 _YEAR_2001 = 978_307_200_000_000_000
@@ -46,6 +45,8 @@ class Values:
         """Take the connector's points, whose time counts, and where to count what fails and what is in doubt."""
         self.steps: dict[int, tuple[Step, ...]] = {}
         """Point -> its part of the node's value."""
+        self.namespaces: Sequence[str] = ()
+        """The server's; a node id that is a value is written with its URI, as an index can move."""
         self.structures = Structures()
         self._points, self._scaling = points, Scaling(points)
         self._timestamp, self._faults = timestamp, faults
@@ -134,28 +135,27 @@ class Values:
             return elements[step[0] : step[1] + 1]
         return elements[step[0] if isinstance(step, tuple) else step]
 
-    @staticmethod
-    def _scalar(value: Any, is_range: bool) -> tuple[float | int | str | None, int]:
+    def _scalar(self, value: Any, is_range: bool) -> tuple[float | int | str | None, int]:
         if is_range and isinstance(value, list):
-            return json.dumps([_plain(one) for one in value], ensure_ascii=False, separators=(",", ":")), 0
-        found = _plain(value)
+            return json.dumps([self._plain(one) for one in value], ensure_ascii=False, separators=(",", ":")), 0
+        found = self._plain(value)
         if value is not None and found is None and not isinstance(value, ua.LocalizedText | ua.QualifiedName):
             return None, BAD_NOT_SUPPORTED
         return found, 0
 
-
-def _plain(value: Any) -> float | int | str | None:
-    """Return a scalar as a number or a text; None where it is null or no scalar."""
-    for kind, scalar in _SCALARS:
-        if isinstance(value, kind):
-            return scalar(value)
-    return value if isinstance(value, int | float | str) else None
+    def _plain(self, value: Any) -> float | int | str | None:
+        """Return a scalar as a number or a text; None where it is null or no scalar."""
+        if isinstance(value, ua.NodeId):
+            return written(value, self.namespaces)
+        for kind, scalar in _SCALARS:
+            if isinstance(value, kind):
+                return scalar(value)
+        return value if isinstance(value, int | float | str) else None
 
 
 _SCALARS: tuple[tuple[type, Callable[[Any], int | str | None]], ...] = (
     (ua.LocalizedText, lambda text: text.Text),
     (ua.QualifiedName, lambda name: name.Name),
-    (ua.NodeId, lambda node: str(node.to_string())),
     (ua.StatusCode, lambda code: int(code.value)),
     (dt.datetime, lambda at: at.replace(tzinfo=dt.UTC).isoformat().replace("+00:00", "Z")),
     (uuid.UUID, str),
