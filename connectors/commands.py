@@ -158,7 +158,8 @@ def _print_points(rows: "list[Entry]", source: str) -> Mapping[str, int]:
 
     text, left_out = to_points(rows, source)
     click.echo(text.encode(), nl=False)
-    click.echo(f"assets.csv needs: {', '.join(needed_assets(rows))}", err=True)
+    if assets := needed_assets(rows):
+        click.echo(f"assets.csv needs: {', '.join(assets)}", err=True)
     return left_out
 
 

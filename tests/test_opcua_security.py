@@ -10,7 +10,6 @@ import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from asyncua import Server, ua
@@ -69,29 +68,13 @@ class Users:
         return User(role=UserRole.User)
 
 
-class Quick(InternalServer):
-    """Takes the 6,000 standard nodes, which take a second to make, from the server of the test before."""
-
-    _standard: ClassVar[dict] = {}
-
-    async def load_standard_address_space(self, shelf_file=None) -> None:
-        if not self._standard:
-            await super().load_standard_address_space(shelf_file)
-            self._standard.update(self.aspace._nodes)
-        self.aspace._nodes = dict(self._standard)
-
-    async def _address_space_fixes(self) -> None:
-        """The standard's; nothing here looks at them."""
-
-
 @contextlib.asynccontextmanager
 async def server(made: Made, *, policies=ALL, tokens=None, certificate_user=b"", uri=URI, port=0):
     """A server with this certificate, whatever its faults, and a variable `ns=2;s=a`; yields it and its URL."""
     logging.getLogger("asyncua").setLevel(logging.CRITICAL)
-    running = Server(Quick(user_manager=Users(certificate_user)))
+    running = Server(InternalServer(user_manager=Users(certificate_user)))
     running.set_endpoint(f"opc.tcp://127.0.0.1:{port}")
     running.set_security_policy(policies)
-    running.disable_clock()
     if tokens is not None:
         running.set_identity_tokens(tokens)
     await running.init()

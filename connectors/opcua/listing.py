@@ -133,7 +133,7 @@ def _entry(
         type=f"{clean(node.data_type)}{'[]' if node.rank > 0 else ''}",
         unit=unit,
         value=f"({node.status})" if node.status else shown(node.value),
-        description=clean(node.description),
+        description=clean(node.description) if node.description != node.name[1] else "",
         role=role,
         asset=asset,
         states=pick.states if pick is not None else "",

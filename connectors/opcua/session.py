@@ -78,7 +78,7 @@ def faults(what: str) -> Iterator[None]:
         raise SourceLost(f"{what}: the answer is refused: {error}") from error
     except (OSError, UaError, struct.error, TypeError, ValueError) as error:
         # TypeError and ValueError: the library meets a null or a length that it did not expect.
-        raise SourceLost(f"{what}: {error!r}") from error
+        raise SourceLost(f"{what}: {error or repr(error)}") from error
 
 
 def _of_code(what: str, code: int) -> SourceLost | SourceRefused:

@@ -1,0 +1,40 @@
+"""What all tests share."""
+
+import pytest
+from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData, NodeManagementService
+from asyncua.server.internal_server import InternalServer
+from asyncua.server.standard_address_space import standard_address_space
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_servers():
+    """OPC UA servers that start and stop at once.
+
+    Their 6,000 standard nodes are built once and copied, and they have no clock, whose last tick takes a second.
+    """
+    build, begin = standard_address_space.fill_address_space, InternalServer.__init__
+    standard: dict = {}
+
+    def fill(service):
+        if not standard:
+            made = AddressSpace()
+            build(NodeManagementService(made))
+            standard.update(made._nodes)
+        for node_id, node in standard.items():
+            service._aspace[node_id] = copied(node_id, node)
+
+    def without_clock(server, *args, **settings):
+        begin(server, *args, **settings)
+        server.disabled_clock = True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InternalServer, "__init__", without_clock)
+        patch.setattr(standard_address_space, "fill_address_space", fill)
+        yield
+
+
+def copied(node_id, node):
+    new = NodeData(node_id)
+    new.attributes = {kind: AttributeValue(attribute.value) for kind, attribute in node.attributes.items()}
+    new.references = list(node.references)
+    return new
