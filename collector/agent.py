@@ -84,6 +84,9 @@ class Agent:
 
         Raises host.Locked or SpoolFormat where the spool cannot be opened.
         """
+        # A gateway that is short of descriptors later must not fail at an import.
+        self._modules = {source.id: connectors.load(source.kind) for source in self.sources}
+        modules = {sink.name: sinks.load(sink.kind) for sink in self.plant.sinks}
         config = self.plant.spool
         self.spool = Spool(
             self.plant.resolve(config.path),
@@ -96,6 +99,10 @@ class Agent:
             self.spool.forget_all_but([sink.name for sink in self.plant.sinks])
             for sink in self.plant.sinks:
                 self.spool.cursor(sink.name)
+            self._stores = {
+                sink.name: modules[sink.name].Sink(sink, self.plant, agent=self.name, spool=self.spool.id)
+                for sink in self.plant.sinks
+            }
             await self._run()
         finally:
             self._disk.shutdown()
@@ -148,10 +155,9 @@ class Agent:
         status = SourceStatus(kind=source.kind, points=len(points), expect_ns=expect)
         self.status.sources[source.id] = status
         pause = BACK_OFF_S[0]
-        module = connectors.load(source.kind)
         try:
             while True:
-                connector = module.Connector(source, points)
+                connector = self._modules[source.id].Connector(source, points)
                 connector.since = intake.good_ts.copy()
                 intake.linked()
                 self._losses[source.id], self._doubts[source.id] = Losses(connector.faults), Losses(connector.flags)
@@ -284,7 +290,7 @@ class Agent:
     async def _sink(self, config: SinkConfig) -> None:
         status = self.status.sinks[config.name] = SinkStatus(kind=config.kind)
         worker = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{config.name}")
-        sink = sinks.load(config.kind).Sink(config, self.plant, agent=self.name, spool=self.spool.id)
+        sink = self._stores[config.name]
         loop = asyncio.get_running_loop()
         pause = BACK_OFF_S[0]
         started = False

@@ -14,8 +14,6 @@ from config.status import BAD, BAD_CONFIGURATION_ERROR, BAD_NO_COMMUNICATION, BA
 from connectors.base import Readings, lost
 
 NS_NULL = np.iinfo(np.int64).min
-_NEVER = 2**62
-"""Before a source's first word a gap begins when it is noticed."""
 FRESH_PERIODS = 3
 """Data older than this many periods is not fresh."""
 NAMED = 5
@@ -74,7 +72,6 @@ class Intake:
         self.good_ts = np.full(n, NS_NULL, np.int64)  # newest source time of a value that was not bad
         self._ids = [p.point for p in points]
         self._heard = np.full(n, NS_NULL, np.int64)  # receive time of the last row, or of word that it stands
-        self._spoke = _NEVER  # receive time of the source's last word of any kind
         self._answered = np.zeros(n, np.bool_)  # whether the source knows the point, since the link was made
         expect = [p.period or 0 if p.mode == "poll" and not quiet else max(p.period or 0, p.heartbeat) for p in points]
         self._fresh_ns = FRESH_PERIODS * np.array(expect, np.int64)
@@ -148,14 +145,17 @@ class Intake:
         if not len(live):
             return []
         gap = lost(live, now_ns, status)
-        # The gap begins with the last word of the source: nobody knows what it did until the loss was noticed. Under
-        # a source's clock that is ahead it begins after the last row, not among the rows before it.
-        heard, spoke = self._heard.copy(), self._spoke
-        begin = np.minimum(np.where(self.subscribed[live] & (heard[live] != NS_NULL), heard[live], spoke) + 1, now_ns)
+        # Nobody knows what the source did until the loss was noticed: the gap begins with the last word of a
+        # subscription, or when the first poll was missed. Under a source's clock that is ahead it begins after the
+        # last row, not among the rows before it.
+        heard = self._heard.copy()
+        known = heard[live] != NS_NULL
+        due = np.where(known, heard[live], now_ns) + np.where(self.subscribed[live], 1, self.lag[live])
+        begin = np.minimum(due, now_ns)
         if self._quiet:  # silence is no sign there, and a persistent session brings what was said meanwhile
             begin[:] = now_ns
         rows = self.take(replace(gap, ts=np.maximum(begin, self.ts[live] + 1)))
-        self.cut[live], self._heard, self._spoke = True, heard, spoke  # our own word is none of the source
+        self.cut[live], self._heard = True, heard  # our own word is none of the source
         return rows
 
     def shutdown(self, now_ns: int) -> list[Rows]:
@@ -165,13 +165,13 @@ class Intake:
     def _note(self, readings: Readings) -> None:
         """Note which points the source knows, when each was heard of, and when it was good."""
         points, status = readings.points, readings.status
-        self._heard[points] = self._spoke = readings.ts_recv
+        self._heard[points] = readings.ts_recv
         self._answered[points] = ~np.isin(status, _NOT_KNOWN)
         # A clock that is ahead must not hide from a later look at the history what is still to come.
         np.maximum.at(self.good_ts, points, np.where(status < BAD, np.minimum(readings.ts, readings.ts_recv), NS_NULL))
 
     def _stand(self, readings: Readings) -> list[Rows]:
-        self._heard[self.subscribed] = self._spoke = readings.ts_recv
+        self._heard[self.subscribed] = readings.ts_recv
         points = np.flatnonzero(self.subscribed & (self.valid | np.array([t is not None for t in self.text], np.bool_)))
         points = points[readings.ts_recv - self.stored[points] >= self.heartbeat[points]]
         if not len(points):

@@ -159,12 +159,19 @@ def nothing(ts: int) -> Readings:
     return heard(0, ts)
 
 
-def test_a_gap_begins_with_the_last_word_of_the_source():
+def test_a_polled_points_gap_begins_when_the_first_poll_was_missed():
     intake = Intake([Point(point=n, asset="a", period="1s") for n in "ab"], 0)
     intake.take(heard(2, 10 * SECOND))
     (rows,) = intake.lost(15 * SECOND)
-    assert rows.ts.tolist() == [10 * SECOND + 1] * 2
+    assert rows.ts.tolist() == [11 * SECOND] * 2
     assert rows.ts_recv == 15 * SECOND
+
+
+def test_a_stop_between_two_polls_leaves_no_gap_before_it():
+    intake = Intake([Point(point="a", asset="a", period="60s")], 0)
+    intake.take(heard(1, 10 * SECOND))
+    (rows,) = intake.shutdown(40 * SECOND)
+    assert rows.ts.tolist() == [40 * SECOND]
 
 
 def test_a_subscribed_points_gap_begins_with_the_last_word_of_its_subscription():
@@ -173,7 +180,7 @@ def test_a_subscribed_points_gap_begins_with_the_last_word_of_its_subscription()
     intake.take(heard(2, 10 * SECOND))
     intake.take(nothing(12 * SECOND))  # a keep-alive: what is subscribed stands
     (rows,) = intake.lost(15 * SECOND)
-    assert rows.ts.tolist() == [12 * SECOND + 1] * 2
+    assert rows.ts.tolist() == [12 * SECOND + 1, 11 * SECOND]
 
 
 def test_silence_of_a_source_that_speaks_when_it_will_is_no_gap():

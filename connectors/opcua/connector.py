@@ -185,6 +185,7 @@ class Connector:
         task = asyncio.create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # of a task that was cancelled before its first step
         return task
 
     async def _guarded(self, work: Coroutine[None, None, None]) -> None:

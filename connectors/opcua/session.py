@@ -50,6 +50,8 @@ CHUNK_BYTES = 65_536
 """The longest chunk that we take [B]."""
 MESSAGE_BYTES = 64 * 2**20
 """The longest message that we take [B]."""
+CHUNKS = MESSAGE_BYTES // 8192
+"""Most chunks of a message; the standard's smallest are of 8,192 B (OPC 10000-6, 7.1.2.3)."""
 RENEW_AT = 0.75
 """Share of a channel's lifetime after which it gets new keys (OPC 10000-4, 5.5.2.1)."""
 
@@ -106,7 +108,7 @@ class _Protocol(UASocketProtocol):
             ReceiveBufferSize=ua.UInt32(CHUNK_BYTES),
             SendBufferSize=ua.UInt32(CHUNK_BYTES),
             MaxMessageSize=ua.UInt32(max_messagesize or MESSAGE_BYTES),
-            MaxChunkCount=ua.UInt32(max_chunkcount),
+            MaxChunkCount=ua.UInt32(max_chunkcount or CHUNKS),
             EndpointUrl=ua.String(url),
         )
         answer: asyncio.Future[ua.Acknowledge] = asyncio.get_running_loop().create_future()
@@ -119,7 +121,7 @@ class _Protocol(UASocketProtocol):
         self._connection._limits = TransportLimits(
             max_recv_buffer=CHUNK_BYTES,
             max_send_buffer=min(acknowledge.ReceiveBufferSize or CHUNK_BYTES, CHUNK_BYTES),
-            max_chunk_count=0,
+            max_chunk_count=CHUNKS,
             max_message_size=MESSAGE_BYTES,
         )
         return acknowledge
@@ -215,6 +217,12 @@ class Session:
 
     async def open(self) -> None:
         """Connect, prove and be proven, and read the server's limits. Raises SourceLost and SourceRefused."""
+        try:
+            await self._open()
+        except AssertionError as error:  # so the library meets an answer that it did not ask for
+            raise SourceLost(f"connect to {self.url}: an answer came that was not asked for") from error
+
+    async def _open(self) -> None:
         client = self._client
         with faults(f"connect to {self.url}"):
             async with asyncio.timeout(5 * self.timeout):

@@ -156,7 +156,9 @@ def _variant(body: bytes, at: int, depth: int) -> tuple[int, int]:
         return end, at + 5 if kind in _BYTES else end
     count = _length(body, at + 1)
     end = at + 5
-    if kind in SIZES and kind:
+    if not kind and count:
+        raise Malformed("an array of nothing")
+    if kind in SIZES:
         end += count * SIZES[kind]
     else:
         for _ in range(count):

@@ -1,14 +1,18 @@
 """An OPC UA server on a free port: its variables bear source timestamps and follow machines."""
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 from asyncua import ua
+from asyncua.common.utils import ServiceError
+from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.server import Server
+from asyncua.server.subscription_service import SubscriptionService
 from asyncua.ua import status_codes
 
 from config.status import BAD_NO_COMMUNICATION, GOOD
@@ -105,6 +109,88 @@ class OpcuaServer:
         subscriptions = self._server.iserver.subscription_service.subscriptions.values()
         queues = [queue for one in subscriptions for queue in one._triggered_datachanges.values()]
         return max(map(len, queues), default=0)
+
+
+OVERFLOW = 0x480
+"""Info bits of a StatusCode: a DataValue, whose queue overflowed (OPC 10000-4, 7.39.1)."""
+
+
+class Subscriptions(SubscriptionService):
+    """A server's subscriptions, which do what real servers were seen to do, as soon as a test says so.
+
+    In place of the library's before the server's `init`; overflow bits are set as the standard says.
+    """
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server.iserver.aspace, server.iserver)
+        server.iserver.subscription_service = self
+        self.refuse = 0
+        """So many subscriptions are still to be refused."""
+        self.refuse_items = 0
+        """So many monitored items are still to be refused."""
+        self.lose = 0
+        """So many messages with values are still to get lost on their way."""
+        self.lost: list[ua.PublishResult] = []
+        """The messages that got lost."""
+        self.keeps = True
+        """Whether a lost message can be fetched again."""
+        self.says_so = True
+        """Whether the fetching of a message that is gone is refused; the library answers it with an empty one."""
+
+    def items(self) -> int:
+        """Return how many monitored items there are."""
+        return sum(len(one.monitored_item_srv._monitored_items) for one in self.subscriptions.values())
+
+    async def create_subscription(self, *args: Any, **named: Any) -> ua.CreateSubscriptionResult:
+        """Refuse, or create one whose messages may get lost."""
+        if self.refuse:
+            self.refuse -= 1
+            raise ServiceError(status_codes.StatusCodes.BadTooManySubscriptions)
+        result = await super().create_subscription(*args, **named)
+        self._beset(self.subscriptions[result.SubscriptionId])
+        return result
+
+    async def create_monitored_items(
+        self, params: ua.CreateMonitoredItemsParameters
+    ) -> list[ua.MonitoredItemCreateResult]:
+        """Refuse the first items that are asked for, and create the others."""
+        refused = min(self.refuse_items, len(params.ItemsToCreate))
+        self.refuse_items -= refused
+        code = ua.StatusCode(ua.UInt32(status_codes.StatusCodes.BadTooManyMonitoredItems))
+        params.ItemsToCreate = params.ItemsToCreate[refused:]
+        results = await super().create_monitored_items(params)
+        return [ua.MonitoredItemCreateResult(StatusCode=code) for _ in range(refused)] + results
+
+    def republish(self, params: ua.RepublishParameters) -> ua.NotificationMessage:
+        """Return a message again, or refuse."""
+        one = self.subscriptions.get(params.SubscriptionId)
+        known = one is not None and params.RetransmitSequenceNumber in one._not_acknowledged_results
+        if self.says_so and not known:
+            raise ServiceError(status_codes.StatusCodes.BadMessageNotAvailable)
+        return super().republish(params)
+
+    def _beset(self, one: InternalSubscription) -> None:
+        publish, enqueue = one.publish_results, one._enqueue_event
+
+        async def lossy(*args: Any) -> bool:
+            if not (self.lose and one._triggered_datachanges):
+                return await publish(*args)
+            self.lose -= 1
+            self.lost.append(one._pop_publish_result())
+            if not self.keeps:
+                one._not_acknowledged_results.clear()
+            return False
+
+        async def honest(mid: int, event: Any, size: int, queue: dict[int, list[Any]]) -> None:
+            full = 0 < size <= len(queue.get(mid, ()))
+            await enqueue(mid, event, size, queue)
+            if full and size > 1:  # the oldest that is left says that an older one is gone
+                first = queue[mid][0]
+                code = (first.Value.StatusCode.value if first.Value.StatusCode else 0) | OVERFLOW
+                first.Value = dataclasses.replace(first.Value, StatusCode=ua.StatusCode(ua.UInt32(code)))
+
+        one.publish_results = lossy  # type: ignore[assignment, method-assign]
+        one._enqueue_event = honest  # type: ignore[assignment, method-assign]
 
 
 class OpcuaMachines(OpcuaServer):
