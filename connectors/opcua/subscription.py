@@ -256,9 +256,11 @@ class Subscribed:
         request.Parameters.RetransmitSequenceNumber = ua.Counter(number)
         body = await self._session.exchange(self._session.encode(request))
         try:
-            return republish_response(body, self.id, self._republish)
+            note = republish_response(body, self.id, self._republish)
         except ServiceFault:
             return None
+        # Some servers answer with an empty message where they no longer have it.
+        return note if note.sequence == number and note.is_data else None
 
     def _missing(self, number: int, *, is_data: bool) -> list[int] | None:
         """Return the sequence numbers that were left out; None where this one is an old one (OPC 10000-4, 5.14.1.1).

@@ -60,7 +60,9 @@ class Values:
         """
         received = time.time_ns() if received is None else received
         self.clocks.look(positions, columns, received, self._timestamp)
-        return self.stamps.apply(self.plain(positions, columns, received))
+        readings = self.plain(positions, columns, received)
+        self.clocks.compare(columns.server[self.stamps.news(readings)], received)
+        return self.stamps.apply(readings)
 
     def plain(self, positions: NDArray[np.intp], columns: Columns, received: int | None = None) -> Readings:
         """Return the same without a look at what came before."""
@@ -186,6 +188,12 @@ class Stamps:
         self.valid = np.zeros(points, np.bool_)
         self._spoke = np.zeros(points, np.bool_)
 
+    def news(self, readings: Readings) -> NDArray[np.bool_]:
+        """Return which rows are newer than their point's last one; a point's first row is none."""
+        before = self.ts[readings.points]
+        result: NDArray[np.bool_] = (before != NULL_NS) & (readings.ts > before)
+        return result
+
     def apply(self, readings: Readings) -> Readings:
         """Return the readings, with the receive time where a status changed and the source time did not."""
         at = readings.points
@@ -212,14 +220,11 @@ class Clocks:
         self._state = np.zeros(points, np.uint8)
         self._flags = flags
         self.skew_ns: int | None = None
-        """Server's clock less ours, of the last answer [ns]."""
+        """Server's clock less ours, of the last values that changed [ns]."""
         self._skewed = False
 
     def look(self, positions: NDArray[np.intp], columns: Columns, received: int, timestamp: Timestamp) -> None:
         """Judge the times of a run; each point is counted once for each way in which its clock begins to err."""
-        stated = columns.server[columns.server > UNUSABLE_NS]
-        if len(stated):
-            self._judge_skew(int(stated.max()) - received)
         if timestamp == "receive":
             return
         ts = columns.source if timestamp == "source" else columns.server
@@ -233,8 +238,12 @@ class Clocks:
                 self._flags[f"{timestamp} time {what}"] += count
         self._state[positions] = state
 
-    def _judge_skew(self, skew: int) -> None:
-        self.skew_ns = skew
+    def compare(self, server: NDArray[np.int64], received: int) -> None:
+        """Compare the server's times of values that have just changed with ours; of others it may be any."""
+        stated = server[server > UNUSABLE_NS]
+        if not len(stated):
+            return
+        self.skew_ns = skew = int(stated.max()) - received
         skewed = abs(skew) > FUTURE_NS
         if skewed and not self._skewed:
             self._flags[f"the server's clock is {'ahead' if skew > 0 else 'behind'} by more than a minute"] += 1
