@@ -180,8 +180,10 @@ class Agent:
                 log.warning("source %s is %s: %s", source.id, status.state, status.error)
                 if status.readings > before:
                     pause = BACK_OFF_S[0]
+                if status.state == "refused":  # a wrong password that is tried often locks the account
+                    pause = BACK_OFF_S[1]
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads reconnects, no secret
-                pause = BACK_OFF_S[1] if status.state == "refused" else min(pause * 2, BACK_OFF_S[1])
+                pause = min(pause * 2, BACK_OFF_S[1])
         finally:
             status.state = "stopped"
             self._add(intake.shutdown(time.time_ns()))

@@ -91,6 +91,9 @@ def check(plant: Path, *, as_json: bool) -> None:
             f"ok: {len(loaded.sources)} sources, {len(loaded.points)} points, {len(loaded.assets)} assets, "
             f"{len(loaded.sinks)} sinks"
         )
+        for source in loaded.sources:
+            if not any(point.source == source.id for point in loaded.points):
+                click.echo(f"note: source {source.id} has no points; name it in the source column of points.csv", err=True)
     if faults:
         sys.exit(exits.CONFIG)
 

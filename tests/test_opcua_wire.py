@@ -304,11 +304,18 @@ def test_a_length_beyond_the_message_is_refused_at_once(length):
 
 
 def test_values_in_values_in_values_are_refused_beyond_a_depth():
-    deep = b"\x18" * 5000 + b"\x00"  # a Variant in a Variant in a Variant ...
+    deep = b"\x98\1\0\0\0" * 5000 + b"\x00"  # an array of a Variant that is an array of a Variant ...
     body = answer([ua.DataValue(ua.Variant(1, T.Byte), None)])
     at = body.index(b"\x01\x03\x01")
     with pytest.raises(Malformed, match="too deep"):
         read_response(body[: at + 1] + deep + body[at + 3 :], Decoder(), 1)
+
+
+def test_a_variant_right_in_a_variant_is_refused():
+    body = answer([ua.DataValue(ua.Variant(1, T.Byte), None)])
+    at = body.index(b"\x01\x03\x01")
+    with pytest.raises(Malformed, match="right in a Variant"):
+        read_response(body[: at + 1] + b"\x18" + body[at + 1 :], Decoder(), 1)
 
 
 # --- notifications and histories ---

@@ -26,7 +26,9 @@ _ONCE = ("state", "product", "total", "good", "reject", "rework")
 """Roles that an asset has once: a second counter would be added to the first."""
 _EVENTS = ("state", "product", "order", "alarm")
 """Roles whose changes must not be missed between two polls."""
-_NO_SAMPLE = "arrays, structures, times and bytes: an address with [n] or .Field takes a part of them"
+_NO_SAMPLE = (
+    "arrays, structures and bytes, of which an address with [n] or .Field takes a part; times and ids, which are texts"
+)
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])|\x9b[0-?]*[ -/]*[@-~]")
 _UNSAFE = re.compile(r"[^\w.\-]+")
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")

@@ -25,8 +25,9 @@ from connectors.base import SourceLost, SourceRefused
 from connectors.opcua import certificates
 from connectors.opcua.certificates import Pair
 
-# At level DEBUG the library logs whole requests, a password among them.
-logging.getLogger("asyncua.client.ua_client.UASocketProtocol").setLevel(logging.INFO)
+# Our own messages say what matters; and at level DEBUG the library logs whole requests, a password among them.
+for _name in ("asyncua", "asyncua.client.ua_client.UASocketProtocol"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 NONCE = 32
 """The shortest nonce of a session that a signature or a password may rest on [B]."""
@@ -370,6 +371,12 @@ def _admits(tokens: Sequence[ua.UserTokenPolicy]) -> str:
     return ", ".join(sorted({_user_kind(token.TokenType) for token in tokens})) or "nobody"
 
 
+_NOT_WITHOUT = (
+    'security "None": the server does not talk without security; write security = "Basic256Sha256/SignAndEncrypt", '
+    "which tells what it offers where it does not offer that"
+)
+
+
 # --- what the server objects to ---
 
 
@@ -380,6 +387,8 @@ def refusals(source: Source) -> Iterator[None]:
         yield
     except UaStatusCodeError as error:
         name = ua.StatusCode(ua.UInt32(error.code)).name
+        if source.security == "None" and name in ("BadSecurityPolicyRejected", "BadSecurityModeRejected"):
+            raise SourceRefused(_NOT_WITHOUT) from error
         if (why := _objection(name, source)) is None:
             raise
         raise SourceRefused(f"the server refuses with {name}: {why}") from error
@@ -391,6 +400,8 @@ def refusals(source: Source) -> Iterator[None]:
         # The library has no class of its own for these two.
         if not str(error).startswith(("Server certificate mismatch", "No matching endpoints")):
             raise
+        if source.security == "None":
+            raise SourceRefused(_NOT_WITHOUT) from error
         raise SourceRefused(
             f"swapped: the server's session differs from the endpoints it offered ({error}); look for a device between"
         ) from error

@@ -61,7 +61,7 @@ class Values:
         received = time.time_ns() if received is None else received
         self.clocks.look(positions, columns, received, self._timestamp)
         readings = self.plain(positions, columns, received)
-        self.clocks.compare(columns.server[self.stamps.news(readings)], received)
+        self.clocks.compare(columns.server, self.stamps.news(readings), received)
         return self.stamps.apply(readings)
 
     def plain(self, positions: NDArray[np.intp], columns: Columns, received: int | None = None) -> Readings:
@@ -238,9 +238,9 @@ class Clocks:
                 self._flags[f"{timestamp} time {what}"] += count
         self._state[positions] = state
 
-    def compare(self, server: NDArray[np.int64], received: int) -> None:
-        """Compare the server's times of values that have just changed with ours; of others it may be any."""
-        stated = server[server > UNUSABLE_NS]
+    def compare(self, server: NDArray[np.int64], news: NDArray[np.bool_], received: int) -> None:
+        """Compare the server's times of values that have just changed with ours; others may be old, but not ahead."""
+        stated = server[(news & (server > UNUSABLE_NS)) | (server > received + FUTURE_NS)]
         if not len(stated):
             return
         self.skew_ns = skew = int(stated.max()) - received

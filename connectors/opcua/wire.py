@@ -27,6 +27,8 @@ TEXTS = (12, 16)
 LARGE = (8, 9)
 """Int64 and UInt64: not every one of them is a float64."""
 _BYTES = (12, 15, 16)
+_VARIANT = 24
+"""May stand in an array alone (OPC 10000-6, 5.1.6)."""
 _ARRAY, _DIMENSIONS, _TYPE = 0x80, 0x40, 0x3F
 _HAS_VALUE, _HAS_STATUS, _HAS_SOURCE, _HAS_SERVER = 1, 2, 4, 8
 _DEPTH = 16
@@ -152,6 +154,8 @@ def _variant(body: bytes, at: int, depth: int) -> tuple[int, int]:
     if not encoding & _ARRAY:
         if encoding & _DIMENSIONS:
             raise Malformed("a value has dimensions and is no array")
+        if kind == _VARIANT:
+            raise Malformed("a Variant stands right in a Variant")
         end = _skip(body, at + 1, kind, depth)
         return end, at + 5 if kind in _BYTES else end
     count = _length(body, at + 1)
