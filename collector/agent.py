@@ -369,7 +369,8 @@ class Agent:
     def _look_at_links(self) -> None:
         """Take into status what connectors warn of, and how many points are fresh."""
         for source, (connector, intake) in self._links.items():
-            self.status.sources[source].warnings = connector.warnings()
+            status = self.status.sources[source]
+            status.warnings = connector.warnings() if status.state == "connected" else []
             self.status.sources[source].coverage = intake.coverage(time.time_ns())
 
     def _write_status(self) -> None:

@@ -12,10 +12,13 @@ from config.plant import Point
 from config.schema import SAMPLE
 from config.status import BAD, BAD_CONFIGURATION_ERROR, BAD_NO_COMMUNICATION, BAD_NODE_ID_UNKNOWN, BAD_SHUTDOWN
 from connectors.base import Readings, lost
+from connectors.columns import rounds
 
 NS_NULL = np.iinfo(np.int64).min
 FRESH_PERIODS = 3
 """Data older than this many periods is not fresh."""
+AHEAD_NS = 60_000_000_000
+"""So far ahead of ours a source's clock may be before its time counts as one of the future [ns]."""
 NAMED = 5
 """So many points that are not fresh are named in status."""
 
@@ -133,8 +136,7 @@ class Intake:
             return self._stand(readings)
         self._note(readings)
         text = np.array(readings.text, np.object_) if readings.text is not None else None
-        rounds = _rounds(readings.points)
-        taken = [self._round(readings, text, positions) for positions in rounds]
+        taken = [self._round(readings, text, positions) for positions in rounds(readings.points)]
         return [rows for rows in taken if len(rows)]
 
     def lost(self, now_ns: int, status: int = BAD_NO_COMMUNICATION) -> list[Rows]:
@@ -171,8 +173,12 @@ class Intake:
         np.maximum.at(self.good_ts, points, np.where(status < BAD, np.minimum(readings.ts, readings.ts_recv), NS_NULL))
 
     def _stand(self, readings: Readings) -> list[Rows]:
-        self._heard[self.subscribed] = readings.ts_recv
-        points = np.flatnonzero(self.subscribed & (self.valid | np.array([t is not None for t in self.text], np.bool_)))
+        stands = self.subscribed
+        if readings.stands is not None:
+            stands = np.zeros(len(self.subscribed), np.bool_)
+            stands[readings.stands] = True
+        self._heard[stands] = readings.ts_recv
+        points = np.flatnonzero(stands & (self.valid | np.array([t is not None for t in self.text], np.bool_)))
         points = points[readings.ts_recv - self.stored[points] >= self.heartbeat[points]]
         if not len(points):
             return []
@@ -194,19 +200,22 @@ class Intake:
         words = text[positions] if text is not None else np.full(len(points), None, np.object_)
         changed = (status != self.status[points]) | (valid != self.valid[points]) | (words != self.text[points])
         changed |= valid & _moved(value, self.value[points], self.deadband[points])
+        # A source's clock that was ahead and was set right begins anew; what it said of the future stands alone.
+        last = self.ts[points]
+        last = np.where((last > readings.ts_recv + AHEAD_NS) & (ts <= readings.ts_recv + AHEAD_NS), NS_NULL, last)
         never = self.stored[points] == NS_NULL
         due = never | (readings.ts_recv - np.where(never, 0, self.stored[points]) >= self.heartbeat[points])
         back_in_time = ~never & (readings.ts_recv < self.stored[points])  # our clock was set back
         due |= back_in_time | self.owed[points]
         # A source that stamps changes only says the same sample again: a heartbeat says that it stood one period ago.
         again = ~changed & ~never & (ts == self.source_ts[points])
-        moved = again | (~changed & ~back_in_time & ~self.always[points] & (ts <= self.ts[points]))
+        moved = again | (~changed & ~back_in_time & ~self.always[points] & (ts <= last))
         self.source_ts[points] = ts
-        ts[moved] = np.maximum(readings.ts_recv - self.lag[points], self.ts[points] + 1)[moved]
+        ts[moved] = np.maximum(readings.ts_recv - self.lag[points], last + 1)[moved]
         # After a gap a value that stood all the while bears its old time; it is known again only from now.
-        back = self.cut[points] & (ts <= self.ts[points])
-        ts[back] = np.maximum(readings.ts_recv - self.lag[points], self.ts[points] + 1)[back]
-        late = (ts < self.ts[points]) & ~back_in_time
+        back = self.cut[points] & (ts <= last)
+        ts[back] = np.maximum(readings.ts_recv - self.lag[points], last + 1)[back]
+        late = (ts < last) & ~back_in_time
         keep = changed | due | (self.always[points] & ~again)
         kept = points[keep]
         self.value[kept], self.valid[kept], self.status[kept] = value[keep], valid[keep], status[keep]
@@ -230,21 +239,6 @@ def _moved(new: NDArray[np.float64], old: NDArray[np.float64], deadband: NDArray
         inside = np.abs(new - old) <= deadband
     result: NDArray[np.bool_] = differs & ~((deadband > 0) & inside)
     return result
-
-
-def _rounds(points: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Return positions so that each round holds a point once, and rounds keep the order of each point's rows."""
-    order = np.argsort(points, kind="stable")
-    ordered = points[order]
-    fresh = np.ones(len(points), np.bool_)
-    fresh[1:] = ordered[1:] != ordered[:-1]
-    starts = np.maximum.accumulate(np.where(fresh, np.arange(len(points)), 0))
-    nth = np.arange(len(points)) - starts
-    if not nth.any():
-        return [np.arange(len(points))]
-    by_round = np.argsort(nth, kind="stable")
-    edges = np.flatnonzero(np.diff(nth[by_round])) + 1
-    return [np.sort(order[part]) for part in np.split(by_round, edges)]
 
 
 def to_frame(rows: Sequence[Rows], ids: pl.Series) -> pl.DataFrame:

@@ -93,7 +93,8 @@ def check(plant: Path, *, as_json: bool) -> None:
         )
         for source in loaded.sources:
             if not any(point.source == source.id for point in loaded.points):
-                click.echo(f"note: source {source.id} has no points; name it in the source column of points.csv", err=True)
+                note = f"note: source {source.id} has no points; name it in the source column of points.csv"
+                click.echo(note, err=True)
     if faults:
         sys.exit(exits.CONFIG)
 

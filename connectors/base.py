@@ -11,7 +11,8 @@ A connector is one module in connectors/; the module's name is the source's `kin
 for what a person must mend (the agent says so in status and retries only at its slowest pace). A point that fails
 alone is not an error: it gets a Bad status, and its neighbours flow on.
 
-A `Readings` without rows says that the link lives and every subscribed value stands: heartbeats come of it.
+A `Readings` without rows says that the link lives and subscribed values stand (all, or those that it names in
+`stands`): heartbeats come of it.
 
 Columns, not objects: a poll or message burst is one `Readings`, whose arrays run in parallel.
 """
@@ -62,6 +63,8 @@ class Readings:
     """Called by the agent after these rows are committed and synced; from the event loop's thread."""
     may_repeat: bool = False
     """Whether the peer sends again what it holds for lost; the agent drops rows that it has."""
+    stands: NDArray[np.intp] | None = None
+    """Of a Readings without rows: whose values stand; None: those of every subscribed point."""
     historic: bool = False
     """Whether these rows fill a gap from the source's own history; they stand beside what is live."""
 

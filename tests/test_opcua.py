@@ -305,9 +305,7 @@ def test_deadband_sampling_and_queue_are_asked_of_the_server_and_done_without_wh
     within(20, run)
     settings = [item.RequestedParameters for item in asked]
     filters = [
-        (s.Filter.Trigger, s.Filter.DeadbandType, s.Filter.DeadbandValue)
-        if hasattr(s.Filter, "DeadbandType")
-        else None
+        (s.Filter.Trigger, s.Filter.DeadbandType, s.Filter.DeadbandValue) if hasattr(s.Filter, "DeadbandType") else None
         for s in settings
     ]
     value, stamp = ua.DataChangeTrigger.StatusValue, ua.DataChangeTrigger.StatusValueTimestamp
@@ -325,7 +323,7 @@ def note(number: int, *rows: tuple[float, int]) -> Notification:
     )  # fmt: skip
     return Notification(
         subscription=1, sequence=number, changes=[(np.zeros(n, np.intp), columns)] if n else [],
-        ended=None, is_data=bool(n), refused=(),
+        ended=None, is_data=bool(n),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from asyncua import ua
 
 from config.plant import Point
 from connectors import opcua
-from connectors.base import SourceLost, SourceRefused
+from connectors.base import SourceRefused
 from connectors.opcua import session
 from tests.certificates import authority, crl, leaf
 from tests.servers import within
@@ -94,7 +94,7 @@ def test_a_certificate_that_is_revoked_while_the_connection_stands_ends_it(tmp_p
             stream = connector.readings()
             await anext(stream)
             (folder / "crl" / "crl0.bin").write_bytes(crl(root, made.certificate.serial_number))
-            with pytest.raises(SourceLost, match="revoked"):
+            with pytest.raises(SourceRefused, match="revoked"):
                 async for _ in stream:
                     pass
             await connector.close()

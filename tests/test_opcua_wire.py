@@ -335,7 +335,7 @@ def notification(values: list[ua.DataValue], handles: list[int], sequence: int =
 def test_a_notification_bears_its_handles_and_values(rows):
     values, handles = [v for v, _ in rows], [h for _, h in rows]
     body = notification(values, handles, 77)
-    decoders: dict[int, Decoder] = {}
+    decoders = {5: Decoder(lead=4)}
     for _ in range(2):
         note = publish_response(body, decoders)
         assert (note.subscription, note.sequence, note.ended, note.is_data) == (5, 77, None, True)

@@ -88,6 +88,13 @@ def written(node: ua.NodeId, namespaces: Sequence[str]) -> str:
     return f"nsu={uri};{ua.NodeId(node.Identifier, ua.Int16(0), node.NodeIdType).to_string()}"
 
 
+def local(node: ua.NodeId, namespaces: Sequence[str]) -> ua.NodeId:
+    """Return an ExpandedNodeId as a node id of this server."""
+    uri = getattr(node, "NamespaceUri", None)
+    index = namespaces.index(uri) if uri and uri in namespaces else node.NamespaceIndex
+    return ua.NodeId(node.Identifier, ua.Int16(index), node.NodeIdType)
+
+
 def browse_path(target: Target, namespaces: Sequence[str]) -> ua.BrowsePath | None:
     """Return a target's path from the root; None where the server has not each of its namespaces."""
     if any(name.uri is not None and name.uri not in namespaces for name in target.path):

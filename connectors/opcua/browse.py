@@ -169,7 +169,8 @@ class _Walk:
         try:
             target = next(target for target in parse(start) if not target.steps)
         except (ValueError, StopIteration) as error:
-            raise LookupError(f"{start!r} is no address: {error or 'it names a part of a value'}; write ns=2;s=name or /Objects/2:Line") from error
+            why = error or "it names a part of a value"
+            raise LookupError(f"{start!r} is no address: {why}; write ns=2;s=name or /Objects/2:Line") from error
         namespaces = self._session.namespaces
         if not target.path:
             if (found := node_id(target, namespaces)) is None:

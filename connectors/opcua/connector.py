@@ -22,24 +22,25 @@ from connectors.base import Readings, SourceLost, SourceRefused, lost
 from connectors.opcua import address, security
 from connectors.opcua.audit import Audit
 from connectors.opcua.history import History
-from connectors.opcua.messages import ServiceFault, read_parameters
-from connectors.opcua.polls import TOO_MUCH, Chunk, chunks
+from connectors.opcua.messages import ServiceFault, check_response, read_parameters
+from connectors.opcua.polls import Group
 from connectors.opcua.resolve import Place, resolve
-from connectors.opcua.session import Session, faults
-from connectors.opcua.subscription import PUBLISHES, Publisher, Subscribed
+from connectors.opcua.session import SESSION_OVER, Session, faults
+from connectors.opcua.subscription import Publisher, Subscribed
 from connectors.opcua.values import BAD, Values
+from connectors.opcua.wire import Columns
 from connectors.polling import Schedule, by_period
 
 log = logging.getLogger("plantproof.opcua")
 
 WAITING = 64
 """So many polls and publishes may wait for the agent; then polls pause and the server keeps its changes."""
-AT_ONCE = 4
-"""Requests of one poll that are under way together."""
 RETRY_S = 30.0
 """How often a refused subscription, and addresses that the server does not know, are tried again [s]."""
 CLOSE_S = 2.0
 """How long our own tasks may take to end [s]."""
+LOOK_S = 0.05
+"""How often is looked whether every point has spoken, before gaps are filled from history [s]."""
 NAMED = 5
 """So many points are named in a warning."""
 
@@ -141,14 +142,12 @@ class Connector:
         """Yield each poll and each publish; raises SourceLost when the link is in doubt."""
         if self._unknown:
             yield lost(np.array(self._unknown, np.intp), time.time_ns(), BAD_NODE_ID_UNKNOWN)
-        if self._source.history and self.since is not None:
-            history = History(self._here(), self._values, self.faults)
-            async for readings in history.fill(self._nodes, self.since, time.time_ns()):
-                yield readings
         self._begin(list(self._nodes))
         self._start(self._keep_alive())
         if self._unknown:
             self._start(self._find())
+        if self._source.history and self.since is not None:
+            self._start(self._fill(self.since))
         while True:
             item = await self._queue.get()
             if not isinstance(item, Readings):
@@ -198,11 +197,12 @@ class Connector:
             log.exception("source %s", self._source.id)
             await self._queue.put(SourceLost(f"source {self._source.id}: unexpected: {error!r}"))
 
-    def _gone(self, why: str) -> None:
+    def _gone(self, why: SourceLost | SourceRefused) -> None:
         self._start(self._lose(why))
 
-    async def _lose(self, why: str) -> None:
-        raise SourceLost(f"source {self._source.id}: {why}")
+    @staticmethod
+    async def _lose(why: SourceLost | SourceRefused) -> None:
+        raise why
 
     async def _keep_alive(self) -> None:
         """Ask for something where nothing else did, and notice what went silent."""
@@ -211,164 +211,150 @@ class Connector:
         while True:
             await asyncio.sleep(session.timeout / 2)
             # With a full queue it is the agent that is slow, and publishes and polls wait for it.
-            if self._publisher is not None and not self._queue.full():
+            if self._publisher is not None and self._queue.full():
+                for subscribed in self._publisher.subscriptions.values():
+                    subscribed.heard = time.monotonic()
+            elif self._publisher is not None:
                 silent = (s.silent() for s in self._publisher.subscriptions.values())
                 if (why := next((text for text in silent if text is not None), None)) is not None:
                     raise SourceLost(f"source {self._source.id}: {why}")
             if time.monotonic() - session.asked >= session.timeout / 2:
                 with faults("ask whether the server lives"):
-                    await session.exchange(state)
+                    check_response(await session.exchange(state))
 
     async def _find(self) -> None:
         """Look again and again for the addresses that the server did not know."""
         while self._unknown:
             await asyncio.sleep(RETRY_S)
             with faults("resolve the addresses"):
+                await self._here().learn()
+                self._check_namespaces()
                 self._begin(await self._place(self._unknown))
+
+    def _check_namespaces(self) -> None:
+        """Take namespaces that were added; raise SourceLost where one moved, as every index may be another's now."""
+        before, now = self._values.namespaces, self._here().namespaces
+        if tuple(now[: len(before)]) != tuple(before):
+            raise SourceLost(f"source {self._source.id}: the server's namespaces moved")
+        self._values.namespaces = now
 
     # --- polls ---
 
     def _poll(self, positions: Iterable[int]) -> list[asyncio.Task[None]]:
         groups = by_period(self._source, self._points, positions)
         return [
-            self._start(self._poll_group(period, chunks(self._here(), self._nodes, group), number / len(groups)))
+            self._start(self._poll_group(period, Group(self._here(), self._nodes, group), number / len(groups)))
             for number, (period, group) in enumerate(groups.items())
         ]
 
-    async def _poll_group(self, period: int, parts: list[Chunk], phase: float) -> None:
+    async def _poll_group(self, period: int, group: Group, phase: float) -> None:
         """Read one period's points at each of its ticks, which lie `phase` of a period after those of others."""
         schedule = Schedule([period], phases=[int(period * phase)])
         while True:
             await schedule.due()
-            now = parts.copy()
-            for start in range(0, len(now), AT_ONCE):
-                await self._read(parts, now[start : start + AT_ONCE])
+            with faults("read"):
+                await group.read(self._deliver)
 
-    async def _read(self, parts: list[Chunk], some: Sequence[Chunk]) -> None:
-        """Read some of a group's requests; one that is too much for the server is halved from now on."""
-        if len(some) == 1:
-            too_much = [chunk for chunk in some if not await self._read_one(chunk)]
-        else:
-            done = await asyncio.gather(*(self._read_one(chunk) for chunk in some))
-            too_much = [chunk for chunk, is_done in zip(some, done, strict=True) if not is_done]
-        for chunk in too_much:
-            halves = chunk.halves()
-            at = parts.index(chunk)
-            parts[at : at + 1] = halves
-            log.warning("source %s: %d nodes in one request are too many", self._source.id, len(chunk.nodes))
-            for half in halves:
-                await self._read(parts, [half])
-
-    async def _read_one(self, chunk: Chunk) -> bool:
-        """Read and deliver; returns False where the request is too much for the server."""
-        with faults("read"):
-            try:
-                positions, columns = await chunk.read()
-            except ServiceFault as error:
-                if error.code not in TOO_MUCH:
-                    raise
-                if len(chunk.nodes) > 1:
-                    return False
-                await self._queue.put(lost(chunk.fan.points, time.time_ns(), error.code))
-                return True
+    async def _deliver(self, positions: NDArray[np.intp], columns: Columns) -> None:
         await self._queue.put(self._values.readings(positions, columns))
-        return True
 
     async def _refresh(self, positions: Sequence[int]) -> None:
         """Read points once, now."""
-        for chunk in chunks(self._here(), self._nodes, positions):
-            await self._read_one(chunk)
+        await Group(self._here(), self._nodes, positions).read(self._deliver)
+
+    async def _fill(self, since: NDArray[np.int64]) -> None:
+        """Fill gaps from the server's history, once what is live has begun: so that nothing falls between the two."""
+        known, patience = np.array(list(self._nodes), np.intp), time.monotonic() + 2 * self._here().timeout
+        while time.monotonic() < patience and (self._values.stamps.turns[known] == 0).any():  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_S)
+        history = History(self._here(), self._values, self.faults)
+        async for readings in history.fill(self._nodes, since, time.time_ns()):
+            await self._queue.put(readings)
 
     # --- subscriptions ---
 
     async def _follow(self, period: int, positions: list[int]) -> None:
         """Subscribe to points; while the server refuses a subscription they are polled, and it is tried again."""
-        while (code := await self._subscribe(period, positions)) is not None:
-            name = ua.StatusCode(ua.UInt32(code)).name
+        key = f"{period} {positions[0]}"
+        while isinstance(outcome := await self._subscribe(period, positions), int):
+            name = ua.StatusCode(ua.UInt32(outcome)).name
             told = f"{self._names(positions)} are polled: the server refuses a subscription with {name}"
-            if self._degraded.get(f"{period} {positions[0]}") != told:
-                log.warning("source %s: %s", self._source.id, told)
-            self._degraded[f"{period} {positions[0]}"] = told
-            polls = self._poll(positions)
-            await asyncio.sleep(RETRY_S)
-            for poll in polls:
-                poll.cancel()
-            await asyncio.gather(*polls, return_exceptions=True)
+            self._degrade(key, told)
+            await self._poll_for(RETRY_S, positions)
+        self._degraded.pop(key, None)
+        await self._watch(outcome, positions, period)
 
-    async def _subscribe(self, period: int, positions: list[int]) -> int | None:
-        """Subscribe to points and keep an eye on them, for ever; returns the StatusCode of a refusal."""
+    def _degrade(self, key: str, told: str) -> None:
+        if self._degraded.get(key) != told:
+            log.warning("source %s: %s", self._source.id, told)
+        self._degraded[key] = told
+
+    async def _poll_for(self, seconds: float, positions: Iterable[int]) -> None:
+        polls = self._poll(positions)
+        await asyncio.sleep(seconds)
+        for poll in polls:
+            poll.cancel()
+        await asyncio.gather(*polls, return_exceptions=True)
+
+    async def _subscribe(self, period: int, positions: list[int]) -> "dict[int, int] | int":
+        """Subscribe to points; returns the StatusCodes of those that are refused, or that of a refusal of all."""
         session = self._here()
         nodes = {position: self._nodes[position] for position in positions}
         subscribed = Subscribed(self._values, self._queue.put, self._refresh, self.faults)
-        with faults("subscribe"):
-            try:
+        try:
+            with faults("subscribe"):
                 refused = await subscribed.create(session, nodes, self._points, period, self._publish)
-            except ServiceFault as error:
-                if error.code in _SESSION_OVER:
-                    raise
-                return error.code
-        self._degraded.pop(f"{period} {positions[0]}", None)
+                if len(refused) == len(nodes) and self._publisher is not None:
+                    self._publisher.remove(subscribed)  # an empty one would only use up what the server has
+                    await session.services.delete_subscriptions([subscribed.id])
+                return refused
+        except SourceLost as error:
+            fault = error.__cause__
+            if isinstance(fault, ServiceFault) and fault.code not in SESSION_OVER:
+                return fault.code
+            raise
+
+    async def _watch(self, refused: dict[int, int], positions: list[int], period: int) -> None:
+        """Keep an eye on what is monitored, and ask again for what is not."""
         if refused:
             self._start(self._monitor_again(period, refused))
-        watched = {position: node for position, node in nodes.items() if position not in refused}
-        if not watched and self._publisher is not None:  # an empty one would only use up what the server has
-            with faults("unsubscribe"):
-                await session.services.delete_subscriptions([subscribed.id])
-            self._publisher.subscriptions.pop(subscribed.id, None)
-        audit = Audit(session, self._values, self._queue.put, self.faults)
+        watched = {position: self._nodes[position] for position in positions if position not in refused}
+        audit = Audit(self._here(), self._values, self._queue.put, self.faults)
         while watched:
             with faults("read subscribed points"):
                 wrong = await audit.run(watched, self._points, period)
             self.faults["a point is polled now: its monitored item is dead"] += len(wrong)
             self._poll(wrong)
             watched = {position: node for position, node in watched.items() if position not in wrong}
-        await asyncio.get_running_loop().create_future()
-        return None
 
     async def _monitor_again(self, period: int, refused: dict[int, int]) -> None:
-        """Poll points that the server refuses to monitor, and ask again in a subscription of their own.
+        """Poll points that the server refuses to monitor, and ask again for those that have a value.
 
         A poll says each time why a point has no value, and finds it when the server has it.
         """
-        names = sorted({ua.StatusCode(ua.UInt32(code)).name for code in refused.values()})
-        told = f"{self._names(list(refused))} are polled: the server refuses to monitor them with {', '.join(names)}"
-        log.warning("source %s: %s", self._source.id, told)
-        key = f"{period} {next(iter(refused))}"
-        self._degraded[key] = told
-        polls = self._poll(refused)
-        monitored: list[int] = []
-        while not monitored:  # what has no value cannot be monitored either
-            await asyncio.sleep(RETRY_S)
-            monitored = [p for p in refused if self._values.stamps.status[p] >> 30 != BAD]
-        for poll in polls:
-            poll.cancel()
-        await asyncio.gather(*polls, return_exceptions=True)
-        self._poll(p for p in refused if p not in monitored)
+        key = f"{period} {next(iter(refused))} alone"
+        while refused:
+            names = ", ".join(sorted({ua.StatusCode(ua.UInt32(code)).name for code in refused.values()}))
+            told = f"{self._names(list(refused))} are polled: the server refuses to monitor them with {names}"
+            self._degrade(key, told)
+            await self._poll_for(RETRY_S, refused)
+            good = [p for p in refused if self._values.stamps.status[p] >> 30 != BAD]
+            refused = {position: code for position, code in refused.items() if position not in good}
+            if good:
+                self._start(self._follow(period, good))
         self._degraded.pop(key, None)
-        await self._follow(period, monitored)
 
     def _publish(self, subscribed: Subscribed) -> None:
-        """Take a new subscription's messages; the first one starts the asking."""
+        """Take a new subscription's messages; asking begins with the first one."""
         if self._publisher is None:
             self._publisher = Publisher(self._here(), self.faults)
-            self._publisher.add(subscribed)
-            for _ in range(PUBLISHES):
-                self._start(self._publisher.run())
         self._publisher.add(subscribed)
+        while self._publisher.claim():
+            self._start(self._publisher.run())
 
     def _names(self, positions: Sequence[int]) -> str:
         names = ", ".join(self._points[p].point for p in positions[:NAMED])
         return f"{len(positions)} points: {names}{', ...' if len(positions) > NAMED else ''}"
 
 
-_SESSION_OVER = frozenset({
-    0x8022_0000,  # BadSecureChannelIdInvalid
-    0x8025_0000,  # BadSessionIdInvalid
-    0x8026_0000,  # BadSessionClosed
-    0x8027_0000,  # BadSessionNotActivated
-    0x8086_0000,  # BadSecureChannelClosed
-    0x800C_0000,  # BadShutdown
-    0x800D_0000,  # BadServerNotConnected
-    0x800E_0000,  # BadServerHalted
-})  # fmt: skip
 _SERVER_STATE = ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_State))

@@ -91,8 +91,12 @@ class History:
             return None
         if answer.columns is None or not len(answer.columns.value):
             return None
-        readings = self._values.plain(np.full(len(answer.columns.value), position, np.intp), answer.columns)
-        kept = np.flatnonzero(readings.ts > since)
+        readings = self._values.plain(
+            np.full(len(answer.columns.value), position, np.intp), answer.columns, timestamp="source"
+        )  # history bears its own times, whatever is configured for what is live
+        # From the first live row on, what is live stands.
+        first = int(self._values.stamps.first[position])
+        kept = np.flatnonzero((readings.ts > since) & ((readings.ts < first) | (first == NULL_NS)))
         marked = np.where(readings.status & 0xC00 == 0, readings.status | HISTORIC, readings.status)
         return _rows(replace(readings, status=marked.astype(np.uint32), historic=True), kept) if len(kept) else None
 

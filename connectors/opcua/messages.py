@@ -27,6 +27,10 @@ _DATA_CHANGE = ObjectIds.DataChangeNotification_Encoding_DefaultBinary
 _STATUS_CHANGE = ObjectIds.StatusChangeNotification_Encoding_DefaultBinary
 _HISTORY_DATA = ObjectIds.HistoryData_Encoding_DefaultBinary
 
+FRESH = 0.0
+"""A read's MaxAge that asks the device itself."""
+CACHED = 2.0**31
+"""A read's MaxAge that takes what the server has (OPC 10000-4, 5.11.2.2)."""
 _TICKS_1970 = 116_444_736_000_000_000
 
 
@@ -42,6 +46,7 @@ READS = (
     ua.ReadRequest,
     ua.HistoryReadRequest,
     ua.CreateSubscriptionRequest,
+    ua.CreateMonitoredItemsRequest,
     ua.PublishRequest,
     ua.RepublishRequest,
 )
@@ -70,10 +75,12 @@ class Encoded:
         return bytes(self._body) if not after else bytes(self._body[:-4]) + after
 
 
-def read_parameters(nodes: Sequence[ua.NodeId], attribute: AttributeIds = AttributeIds.Value) -> ua.ReadParameters:
-    """Return a request for an attribute of nodes, fresh and with both timestamps."""
+def read_parameters(
+    nodes: Sequence[ua.NodeId], attribute: AttributeIds = AttributeIds.Value, *, max_age: float = FRESH
+) -> ua.ReadParameters:
+    """Return a request for an attribute of nodes with both timestamps; `max_age` is FRESH or CACHED."""
     return ua.ReadParameters(
-        MaxAge=0,
+        MaxAge=ua.Duration(max_age),
         TimestampsToReturn=ua.TimestampsToReturn.Both,
         NodesToRead=[ua.ReadValueId(NodeId=node, AttributeId=attribute) for node in nodes],
     )
@@ -200,12 +207,10 @@ class Notification:
     """StatusCode with which the server ended the subscription."""
     is_data: bool
     """False for a keep-alive."""
-    refused: Sequence[int]
-    """Bad StatusCodes of our acknowledgements."""
 
 
 def publish_response(body: bytes, decoders: dict[int, Decoder]) -> Notification:
-    """Return a PublishResponse; `decoders` holds one decoder per subscription and grows by need.
+    """Return a PublishResponse; `decoders` holds the decoder of each of our subscriptions.
 
     Raises Malformed and ServiceFault.
     """
@@ -213,18 +218,11 @@ def publish_response(body: bytes, decoders: dict[int, Decoder]) -> Notification:
     subscription: int = cursor.take("<I")
     cursor.numbers("I")
     cursor.take("<?")
-    sequence, changes, ended, is_data = _message(cursor, decoders.setdefault(subscription, Decoder(lead=4)))
-    results = cursor.numbers("I")
+    sequence, changes, ended, is_data = _message(cursor, decoders.get(subscription) or Decoder(lead=4))
+    cursor.numbers("I")  # what became of our acknowledgements
     cursor.diagnostics()
     cursor.end()
-    return Notification(
-        subscription=subscription,
-        sequence=sequence,
-        changes=changes,
-        ended=ended,
-        is_data=is_data,
-        refused=[code for code in results if code >> 30 == 2],
-    )
+    return Notification(subscription=subscription, sequence=sequence, changes=changes, ended=ended, is_data=is_data)
 
 
 def republish_response(body: bytes, subscription: int, decoder: Decoder) -> Notification:
@@ -232,9 +230,7 @@ def republish_response(body: bytes, subscription: int, decoder: Decoder) -> Noti
     cursor = _opened(body, REPUBLISH)
     sequence, changes, ended, is_data = _message(cursor, decoder)
     cursor.end()
-    return Notification(
-        subscription=subscription, sequence=sequence, changes=changes, ended=ended, is_data=is_data, refused=()
-    )
+    return Notification(subscription=subscription, sequence=sequence, changes=changes, ended=ended, is_data=is_data)
 
 
 def _message(cursor: _Cursor, decoder: Decoder) -> tuple[int, list[tuple[NDArray[np.intp], Columns]], int | None, bool]:

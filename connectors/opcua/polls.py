@@ -1,18 +1,22 @@
 """Poll groups: the points of one period, read together, in requests that were encoded once."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 from asyncua import ua
 from numpy.typing import NDArray
 
-from connectors.opcua.messages import Encoded, read_parameters, read_response
+from connectors.opcua.messages import FRESH, Encoded, ServiceFault, read_parameters, read_response
 from connectors.opcua.session import Session
-from connectors.opcua.wire import Columns, Decoder
+from connectors.opcua.wire import Columns, Decoder, refused
 
-K = TypeVar("K", bound=Hashable)
+log = logging.getLogger("plantproof.opcua")
 
+AT_ONCE = 4
+"""Requests of one group that are under way together."""
 TOO_MUCH = frozenset({
     0x8010_0000,  # BadTooManyOperations
     0x80B8_0000,  # BadRequestTooLarge
@@ -24,6 +28,10 @@ TOO_MUCH = frozenset({
     0x8003_0000,  # BadOutOfMemory
 })  # fmt: skip
 """StatusCodes of a whole request that a smaller one may not meet."""
+
+K = TypeVar("K", bound=Hashable)
+Take = Callable[[NDArray[np.intp], Columns], Awaitable[None]]
+"""Takes the positions of points, and a row for each."""
 
 
 class Fan:
@@ -58,32 +66,70 @@ def fanned(keys: Mapping[int, K], positions: Iterable[int]) -> tuple[list[K], li
     return list(found), list(found.values())
 
 
-class Chunk:
+class _Chunk:
     """Nodes that are read by one request."""
 
-    def __init__(self, session: Session, nodes: Sequence[ua.NodeId], points: Sequence[Sequence[int]]) -> None:
-        """Take the nodes and the positions of the points of each."""
-        self.nodes, self._of = nodes, points
-        self.fan = Fan(points)
+    def __init__(
+        self, session: Session, nodes: Sequence[ua.NodeId], points: Sequence[Sequence[int]], max_age: float
+    ) -> None:
+        self.nodes, self._of, self._max_age = nodes, points, max_age
+        self._fan = Fan(points)
         self._session, self._decoder = session, Decoder()
-        self._request: Encoded = session.encode(ua.ReadRequest(Parameters=read_parameters(nodes)))
+        self._request: Encoded = session.encode(ua.ReadRequest(Parameters=read_parameters(nodes, max_age=max_age)))
 
-    async def read(self) -> tuple[NDArray[np.intp], Columns]:
-        """Return the points' positions and values. Raises ServiceFault, Malformed, TimeoutError and OSError."""
-        body = await self._session.exchange(self._request)
-        return self.fan.spread(None, read_response(body, self._decoder, len(self.nodes)))
+    async def read(self, take: Take) -> bool:
+        """Read once and hand over; returns False where the request is too much for the server."""
+        count = len(self.nodes)
+        try:
+            columns = read_response(await self._session.exchange(self._request), self._decoder, count)
+        except ServiceFault as error:
+            if error.code not in TOO_MUCH:
+                raise
+            if count > 1:
+                return False
+            columns = refused(count, error.code)
+        await take(*self._fan.spread(None, columns))
+        return True
 
-    def halves(self) -> "list[Chunk]":
-        """Return the same nodes in two requests; one node alone has no halves."""
+    def halves(self) -> "list[_Chunk]":
+        """Return the same nodes in two requests."""
         middle = len(self.nodes) // 2
-        if not middle:
-            return []
         parts = (slice(None, middle), slice(middle, None))
-        return [Chunk(self._session, self.nodes[part], self._of[part]) for part in parts]
+        return [_Chunk(self._session, self.nodes[part], self._of[part], self._max_age) for part in parts]
 
 
-def chunks(session: Session, nodes: Mapping[int, ua.NodeId], positions: Iterable[int]) -> list[Chunk]:
-    """Return requests for the points' nodes, each node once, that keep to the server's limit."""
-    distinct, points = fanned(nodes, positions)
-    step = session.limits.read
-    return [Chunk(session, distinct[i : i + step], points[i : i + step]) for i in range(0, len(distinct), step)]
+class Group:
+    """Points that are read together, each node once, in as few requests as the server takes."""
+
+    def __init__(
+        self, session: Session, nodes: Mapping[int, ua.NodeId], positions: Iterable[int], *, max_age: float = FRESH
+    ) -> None:
+        """Take the points' nodes by position; `max_age` is messages.FRESH or CACHED."""
+        distinct, points = fanned(nodes, positions)
+        step = session.limits.read
+        self._session = session
+        self._parts = [
+            _Chunk(session, distinct[i : i + step], points[i : i + step], max_age)
+            for i in range(0, len(distinct), step)
+        ]
+
+    async def read(self, take: Take) -> None:
+        """Read all once; `take` gets each answer as it comes.
+
+        Raises ServiceFault, Malformed, TimeoutError and OSError. A request that is too much for the server is halved,
+        now and from now on; one node that still is, is bad.
+        """
+        now = self._parts.copy()
+        for start in range(0, len(now), AT_ONCE):
+            await self._some(now[start : start + AT_ONCE], take)
+
+    async def _some(self, some: Sequence[_Chunk], take: Take) -> None:
+        done = [await some[0].read(take)] if len(some) == 1 else await asyncio.gather(*(c.read(take) for c in some))
+        for chunk in (chunk for chunk, is_done in zip(some, done, strict=True) if not is_done):
+            log.warning("%d nodes in one request are too many for %s", len(chunk.nodes), self._session.url)
+            self._session.take_less(len(chunk.nodes) // 2)
+            halves = chunk.halves()
+            at = self._parts.index(chunk)
+            self._parts[at : at + 1] = halves
+            for half in halves:
+                await self._some([half], take)

@@ -12,6 +12,7 @@ from asyncua.ua.object_ids import ObjectIdNames, ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
+from connectors.opcua.address import local
 from connectors.opcua.session import Session
 from connectors.opcua.wire import Malformed
 
@@ -160,9 +161,7 @@ class Requests:
 
     def local(self, node: ua.NodeId) -> ua.NodeId:
         """Return an ExpandedNodeId as a node id of this server."""
-        uri, namespaces = getattr(node, "NamespaceUri", None), self._session.namespaces
-        index = namespaces.index(uri) if uri and uri in namespaces else node.NamespaceIndex
-        return ua.NodeId(node.Identifier, ua.Int16(index), node.NodeIdType)
+        return local(node, self._session.namespaces)
 
     async def _split(
         self, items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[list[R | int]]], size: str

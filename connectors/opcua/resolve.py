@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 
-from connectors.opcua.address import Step, Target, browse_path, node_id, parse
+from connectors.opcua.address import Step, Target, browse_path, local, node_id, parse
 from connectors.opcua.session import Session
 
 
@@ -55,7 +55,7 @@ async def _places(session: Session, targets: dict[int, Target]) -> dict[int, Pla
         for n, result in zip(part, results, strict=True):
             whole = [one for one in result.Targets or () if one.RemainingPathIndex == 0xFFFF_FFFF]
             if result.StatusCode.is_good() and whole:
-                places[n] = Place(whole[0].TargetId, targets[n].steps)
+                places[n] = Place(local(whole[0].TargetId, names), targets[n].steps)
     return places
 
 

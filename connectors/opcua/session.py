@@ -10,7 +10,7 @@ import logging
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from asyncua import ua
@@ -55,6 +55,17 @@ CHUNKS = MESSAGE_BYTES // 8192
 RENEW_AT = 0.75
 """Share of a channel's lifetime after which it gets new keys (OPC 10000-4, 5.5.2.1)."""
 
+SESSION_OVER = frozenset({
+    0x8022_0000,  # BadSecureChannelIdInvalid
+    0x8025_0000,  # BadSessionIdInvalid
+    0x8026_0000,  # BadSessionClosed
+    0x8027_0000,  # BadSessionNotActivated
+    0x8086_0000,  # BadSecureChannelClosed
+    0x800C_0000,  # BadShutdown
+    0x800D_0000,  # BadServerNotConnected
+    0x800E_0000,  # BadServerHalted
+})  # fmt: skip
+"""StatusCodes after which nothing more is to be had from a session."""
 _REFUSALS = (
     "BadIdentityToken",
     "BadUserAccessDenied",
@@ -193,7 +204,7 @@ _LIMITS = {
 class Session:
     """A session that is open; `lost` is called once when the connection breaks, never after `close`."""
 
-    def __init__(self, source: Source, url: str, lost: Callable[[str], None]) -> None:
+    def __init__(self, source: Source, url: str, lost: Callable[[SourceLost | SourceRefused], None]) -> None:
         """Take the source and the URL of this try, which may be one of its failovers."""
         self.url = url
         self.timeout = source.timeout / NS_PER_SECOND
@@ -204,7 +215,7 @@ class Session:
         self.asked = time.monotonic()
         """When the server answered last."""
         self._source = source.model_copy(update={"url": url})
-        self._lost: Callable[[str], None] | None = None
+        self._lost: Callable[[SourceLost | SourceRefused], None] | None = None
         self._tell = lost
         self._client = _Client(url, self.timeout, self._gone)
         self._renewal: asyncio.Task[None] | None = None
@@ -235,10 +246,10 @@ class Session:
                     created = await client.create_session()
                 await security.activate(client, self._source, secured, created)
                 self._lost = self._tell
-                await self._learn()
+                await self.learn()
         self._renewal = asyncio.create_task(self._renew())
 
-    async def _learn(self) -> None:
+    async def learn(self) -> None:
         """Take the namespaces and OperationLimits; 0 means that there is no limit."""
         wanted = [ObjectIds.Server_NamespaceArray, *_LIMITS.values()]
         request = read_parameters([ua.NodeId(ua.Int32(number)) for number in wanted])
@@ -246,6 +257,10 @@ class Session:
         self.namespaces = tuple(names) if isinstance(names, list) else ()
         stated = {name: n for name, n in zip(_LIMITS, limits, strict=True) if isinstance(n, int)}
         self.limits = Limits(**{name: min(n or UNLIMITED, UNLIMITED) for name, n in stated.items()})
+
+    def take_less(self, read: int) -> None:
+        """Remember that a read of more nodes than this was too much."""
+        self.limits = replace(self.limits, read=max(1, min(read, self.limits.read)))
 
     async def read(
         self, nodes: Sequence[ua.NodeId], attribute: AttributeIds = AttributeIds.Value
@@ -317,5 +332,10 @@ class Session:
 
     def _gone(self, error: Exception | None) -> None:
         lost, self._lost = self._lost, None
-        if lost is not None:
-            lost(f"the connection is gone: {error!r}" if error is not None else "the server closed the connection")
+        if lost is None:
+            return
+        if isinstance(error, SourceRefused):
+            lost(error)
+            return
+        why = f"the connection is gone: {error!r}" if error is not None else "the server closed the connection"
+        lost(SourceLost(f"source {self._source.id}: {why}"))

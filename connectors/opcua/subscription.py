@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,8 +29,9 @@ from connectors.opcua.messages import (
     publish_response,
     republish_response,
 )
-from connectors.opcua.polls import Fan, fanned
-from connectors.opcua.session import Session, faults
+from connectors.opcua.polls import TOO_MUCH, Fan, fanned
+from connectors.opcua.sequence import Numbers
+from connectors.opcua.session import SESSION_OVER, Session, faults
 from connectors.opcua.values import OVERFLOW, Values
 from connectors.opcua.wire import NULL_NS, Decoder
 
@@ -44,10 +45,8 @@ STAND_S = 1.0
 """How often publishes with values say that all other values stand [s]."""
 NOTIFICATIONS = 10_000
 """Most changes in one publish."""
-FAR = 10_000
-"""A sequence number further ahead than this is no hole but another subscription's."""
 BAD_DATA_LOST = 0x809D_0000
-_LAST_SEQUENCE = 0xFFFF_FFFF
+_NO_SUBSCRIPTION, _TOO_MANY_PUBLISHES, _TIMEOUT = 0x8079_0000, 0x8078_0000, 0x800A_0000
 _FILTER_REFUSED = frozenset({0x8043_0000, 0x8044_0000, 0x8045_0000, 0x808E_0000})
 """BadMonitoredItemFilterInvalid, ...Unsupported, BadFilterNotAllowed, BadDeadbandFilterInvalid."""
 
@@ -114,8 +113,10 @@ class Subscribed:
         """Longest silence [s] after which the subscription counts as dead."""
         self.heard = time.monotonic()
         self.fan = Fan([])
+        self.acknowledge: Callable[[int], None] = lambda _number: None
+        """Called with the number of a message that is safe."""
         self._values, self._deliver, self._refresh, self._faults = values, deliver, refresh, faults
-        self._allowed: set[int] = set()
+        self._sequence = Numbers()
         self._stood = -math.inf
         self._received = time.time_ns()
         self._session: Session | None = None
@@ -166,16 +167,25 @@ class Subscribed:
     async def _monitor(self, session: Session, items: dict[int, Item], *, filtered: bool) -> dict[int, int]:
         """Create monitored items by handle; returns the StatusCodes of the refused ones."""
         refused: dict[int, int] = {}
-        handles = list(items)
-        for start in range(0, len(handles), session.limits.monitor):
-            part = handles[start : start + session.limits.monitor]
-            request = ua.CreateMonitoredItemsParameters(
-                SubscriptionId=ua.IntegerId(self.id),
-                TimestampsToReturn=ua.TimestampsToReturn.Both,
-                ItemsToCreate=[items[handle].request(handle, filtered=filtered) for handle in part],
-            )
-            results = await session.services.create_monitored_items(request)
-            codes = zip(part, (result.StatusCode for result in results), strict=True)
+        waiting = list(items)
+        step = session.limits.monitor
+        while waiting:
+            part, waiting = waiting[:step], waiting[step:]
+            request = ua.CreateMonitoredItemsRequest()
+            request.Parameters.SubscriptionId = ua.IntegerId(self.id)
+            request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
+            request.Parameters.ItemsToCreate = [items[handle].request(handle, filtered=filtered) for handle in part]
+            try:
+                answer = await session.ask(request, ua.CreateMonitoredItemsResponse)
+            except ServiceFault as error:
+                if error.code in SESSION_OVER:
+                    raise
+                if error.code in TOO_MUCH and len(part) > 1:
+                    step, waiting = len(part) // 2, part + waiting
+                else:
+                    refused |= dict.fromkeys(part, error.code)
+                continue
+            codes = zip(part, (result.StatusCode for result in answer.Results), strict=True)
             refused |= {handle: code.value for handle, code in codes if code.is_bad()}
         return refused
 
@@ -184,31 +194,35 @@ class Subscribed:
         silence = time.monotonic() - self.heard
         return f"nothing was published for {silence:.1f} s" if silence > self.deadline else None
 
-    async def take(self, note: Notification, acknowledge: Callable[[], None] | None = None) -> None:
+    async def take(self, note: Notification) -> None:
         """Take one message: values, a keep-alive (no rows: all values stand) or the subscription's end.
 
         The next publish is asked for when this returns, so a full queue makes the server wait.
         """
         received = time.time_ns()
         self.heard = time.monotonic()
+        missing = self._sequence.missing(note.sequence, is_data=note.is_data)
+        if missing is None:
+            self._faults["a notification came twice"] += 1
+            self.acknowledge(note.sequence)
+            return
+        gap = await self._fetch(missing, received) if missing else False
+        await self._changes(note, received)
+        if gap:
+            await self._refresh(np.unique(self.fan.points).tolist())
         if note.ended is not None:
             name = ua.StatusCode(ua.UInt32(note.ended)).name
             await self._deliver(SourceLost(f"the server ended a subscription: {name}"))
             return
-        missing = self._missing(note.sequence, is_data=note.is_data)
-        if missing is None:
-            self._faults["a notification came twice"] += 1
-            return
-        if missing:
-            await self._fetch(missing, received)
-        await self._changes(note, received, acknowledge)
         if not note.is_data or time.monotonic() - self._stood >= STAND_S:
             # What a publish does not mention stands, as after a keep-alive; the agent's heartbeats live on that.
-            await self._deliver(lost(np.empty(0, np.intp), received))
+            await self._deliver(replace(lost(np.empty(0, np.intp), received), stands=self.fan.points))
             self._stood = time.monotonic()
         self._received, self.heard = received, time.monotonic()
 
-    async def _changes(self, note: Notification, received: int, acknowledge: Callable[[], None] | None) -> None:
+    async def _changes(self, note: Notification, received: int) -> None:
+        """Deliver a message's values; it is acknowledged once the last of them is committed."""
+        found: list[Readings] = []
         for rows, came in note.changes:
             known = np.flatnonzero(rows < len(self.fan))
             if len(known) < len(rows):
@@ -220,8 +234,14 @@ class Subscribed:
                 self._faults["a queue on the server overflowed"] += len(over)
                 log.warning("%d points lost changes: their queues on the server overflowed", len(over))
                 await self._deliver(self._gap(over, received, 0, BAD_DATA_LOST))
-            readings = self._values.readings(positions, columns, received)
-            await self._deliver(replace(readings, acknowledge=acknowledge))
+            if len(positions):
+                found.append(self._values.readings(positions, columns, received))
+        for readings in found[:-1]:
+            await self._deliver(readings)
+        if found:
+            await self._deliver(replace(found[-1], acknowledge=lambda: self.acknowledge(note.sequence)))
+        elif note.is_data:
+            self.acknowledge(note.sequence)
 
     def _gap(self, positions: NDArray[np.intp], received: int, since: int, status: int) -> Readings:
         """Return gap rows from `since` [ns], or from right after each point's last row where that is later."""
@@ -232,21 +252,23 @@ class Subscribed:
         stamps.status[positions], stamps.ts[positions] = gap.status, gap.ts
         return gap
 
-    async def _fetch(self, missing: Sequence[int], received: int) -> None:
-        """Fetch messages again that got lost; what the server no longer has becomes a gap."""
+    async def _fetch(self, missing: Sequence[int], received: int) -> bool:
+        """Fetch messages again that got lost; returns whether there is a gap, as the server no longer has them."""
         lost_ones = 0
         for number in missing:
             note = await self._again(number)
             if note is None:
                 lost_ones += 1
             else:
-                await self._changes(note, received, None)
+                await self._changes(note, received)
+        if self._sequence.explains(lost_ones):
+            return False
         log.warning("%d notifications were missing, %d of them could not be fetched again", len(missing), lost_ones)
         if lost_ones:
             self._faults["a notification was lost"] += lost_ones
             points = np.unique(self.fan.points)
             await self._deliver(self._gap(points, received, self._received, BAD_NO_COMMUNICATION))
-            await self._refresh(points.tolist())
+        return lost_ones > 0
 
     async def _again(self, number: int) -> Notification | None:
         if self._session is None:
@@ -262,71 +284,72 @@ class Subscribed:
         # Some servers answer with an empty message where they no longer have it.
         return note if note.sequence == number and note.is_data else None
 
-    def _missing(self, number: int, *, is_data: bool) -> list[int] | None:
-        """Return the sequence numbers that were left out; None where this one is an old one (OPC 10000-4, 5.14.1.1).
-
-        Raises SourceLost where the number has nothing to do with the last one.
-        """
-        allowed, following = self._allowed, number % _LAST_SEQUENCE + 1
-        if not is_data:  # a keep-alive bears the next number; some servers spend it, some repeat the last one
-            self._allowed = allowed | {number, following}
-            allowed = allowed | {_before(a) for a in allowed}
-        if not allowed or number in allowed:
-            self._allowed = {following} if is_data else self._allowed
-            return []
-        expected = min(allowed, key=lambda a: (number - a) % _LAST_SEQUENCE)
-        ahead = (number - expected) % _LAST_SEQUENCE
-        if ahead > _LAST_SEQUENCE // 2:
-            return None
-        if ahead > FAR:
-            raise SourceLost(f"notification {number} came where {expected} was next")
-        self._allowed = {following} if is_data else self._allowed
-        return list(_numbers(expected, ahead))
-
-
-def _before(number: int) -> int:
-    return (number - 2) % _LAST_SEQUENCE + 1
-
-
-def _numbers(first: int, count: int) -> Iterator[int]:
-    for n in range(count):
-        yield (first + n - 1) % _LAST_SEQUENCE + 1
-
 
 class Publisher:
     """Asks for the next messages of a session's subscriptions, and acknowledges those that are safe."""
 
     def __init__(self, session: Session, counted: Counter[str]) -> None:
-        """Take the session, and where to count messages that belong to nobody; `run` asks for ever."""
-        self._counted = counted
+        """Take the session, and where to count messages that belong to nobody."""
         self.subscriptions: dict[int, Subscribed] = {}
-        self._session = session
+        self._running = 0
+        self._session, self._counted = session, counted
         self._decoders: dict[int, Decoder] = {}
         self._safe: list[tuple[int, int]] = []
         self._lock = asyncio.Lock()
-        self._request: Encoded = session.encode(ua.PublishRequest(), timeout=LIFETIME_S)
+        self._request: Encoded = session.encode(ua.PublishRequest(), timeout=0)
 
     def add(self, subscribed: Subscribed) -> None:
         """Take messages of a subscription from now on."""
-        self.subscriptions[subscribed.id] = subscribed
+        self.subscriptions[subscribed.id], self._decoders[subscribed.id] = subscribed, Decoder(lead=4)
+        subscribed.acknowledge = lambda number: self._safe.append((subscribed.id, number))
+
+    def remove(self, subscribed: Subscribed) -> None:
+        """Forget a subscription."""
+        self.subscriptions.pop(subscribed.id, None)
+        self._decoders.pop(subscribed.id, None)
+
+    def claim(self) -> bool:
+        """Return whether one more `run` is to be started, which then has to be."""
+        if self._running >= PUBLISHES:
+            return False
+        self._running += 1
+        return True
 
     async def run(self) -> None:
-        """Ask for one message after the other. Raises SourceLost."""
-        while True:
-            safe, self._safe = self._safe, []
-            with faults("ask for notifications"):
+        """Ask for one message after the other, until there is no subscription. Raises SourceLost."""
+        try:
+            while await self._ask():
+                pass
+        finally:
+            self._running -= 1
+
+    async def _ask(self) -> bool:
+        """Ask for one message and take it; returns whether to go on."""
+        safe, self._safe = self._safe, []
+        with faults("ask for notifications"):
+            try:
                 after = acknowledgements(safe)
                 body = await self._session.exchange(self._request, after=after, patience=0)
                 note = publish_response(body, self._decoders)
-                async with self._lock:  # messages are taken in the order in which they came
-                    await self._take(note)
+            except ServiceFault as error:
+                self._safe = safe + self._safe
+                return self._goes_on(error)
+            async with self._lock:  # messages are taken in the order in which they came
+                await self._take(note)
+        return True
+
+    def _goes_on(self, error: ServiceFault) -> bool:
+        """Return whether to ask again after a refusal; raises it where it means the end of the session."""
+        if error.code == _TIMEOUT:
+            return True
+        none_left = error.code == _NO_SUBSCRIPTION and not self.subscriptions
+        if none_left or (error.code == _TOO_MANY_PUBLISHES and self._running > 1):
+            return False
+        raise error
 
     async def _take(self, note: Notification) -> None:
         subscribed = self.subscriptions.get(note.subscription)
         if subscribed is None:
             self._counted["a message came of a subscription that is not ours"] += 1
             return
-        if not note.is_data:
-            await subscribed.take(note)
-            return
-        await subscribed.take(note, lambda: self._safe.append((note.subscription, note.sequence)))
+        await subscribed.take(note)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from config.plant import Point
 from config.status import BAD_DECODING_ERROR, BAD_NOT_SUPPORTED, SEVERITY_MASK
 from connectors.base import Readings
+from connectors.columns import rounds
 from connectors.opcua.address import Step, written
 from connectors.opcua.structures import Structures
 from connectors.opcua.wire import NULL_NS, UNUSABLE_NS, Columns, Malformed
@@ -64,8 +65,14 @@ class Values:
         self.clocks.compare(columns.server, self.stamps.news(readings), received)
         return self.stamps.apply(readings)
 
-    def plain(self, positions: NDArray[np.intp], columns: Columns, received: int | None = None) -> Readings:
-        """Return the same without a look at what came before."""
+    def plain(
+        self,
+        positions: NDArray[np.intp],
+        columns: Columns,
+        received: int | None = None,
+        timestamp: Timestamp | None = None,
+    ) -> Readings:
+        """Return the same without a look at what came before; `timestamp` in place of the configured one."""
         received = time.time_ns() if received is None else received
         value, valid, status = columns.value, columns.valid, columns.status
         text: list[str | None] | None = None
@@ -75,7 +82,7 @@ class Values:
             self._words(positions, columns, (value, valid, status), text)
         return Readings(
             points=positions,
-            ts=_times(columns, received, self._timestamp),
+            ts=_times(columns, received, timestamp or self._timestamp),
             ts_recv=received,
             value=self._scaling.apply(positions, value),
             valid=valid,
@@ -114,6 +121,8 @@ class Values:
     def _part(self, variant: bytes, position: int) -> tuple[float | int | str | None, int]:
         """Return a point's part of a Variant, and the StatusCode of what went wrong, 0 for nothing."""
         steps = self.steps.get(position, ())
+        if not steps and variant[0] & 0x80:  # an array: no need to take it apart
+            return None, BAD_NOT_SUPPORTED
         try:
             found = variant_from_binary(Buffer(variant)).Value
             for step in steps:
@@ -172,7 +181,7 @@ def _times(columns: Columns, received: int, timestamp: Timestamp) -> NDArray[np.
 
 
 class Stamps:
-    """Gives a status that changes under an old source time a time of its own.
+    """Gives a status that changes under an old source time a time of its own, and keeps each point's last row.
 
     Servers turn a value bad, and good again, under the timestamp of its last change; such a row would take
     the place of the good sample of that time. So a Bad value is of now, unless its time is news; and a value that
@@ -182,10 +191,16 @@ class Stamps:
     def __init__(self, points: int) -> None:
         """Take the number of points."""
         self.ts = np.full(points, NULL_NS, np.int64)
-        """Newest time of each point's rows [ns since 1970, UTC]; NULL_NS before its first."""
+        """Newest time of each point's rows [ns since 1970, UTC]; NULL_NS before its first good one."""
+        self.first = np.full(points, NULL_NS, np.int64)
+        """Time of its first row of this connection."""
+        self.turns = np.zeros(points, np.int64)
+        """How many rows there were of it."""
         self.status = np.zeros(points, np.uint32)
         self.value = np.full(points, np.nan)
         self.valid = np.zeros(points, np.bool_)
+        self.text = np.full(points, None, np.object_)
+        self._texts = False
         self._spoke = np.zeros(points, np.bool_)
 
     def news(self, readings: Readings) -> NDArray[np.bool_]:
@@ -195,21 +210,38 @@ class Stamps:
         return result
 
     def apply(self, readings: Readings) -> Readings:
-        """Return the readings, with the receive time where a status changed and the source time did not."""
+        """Return the readings, with the receive time where a status changed and the source time did not.
+
+        A point that stands several times in one publish is compared with its own row before.
+        """
         at = readings.points
-        before, bad = self.ts[at], readings.status >> 30 == BAD
-        changed = readings.status != self.status[at]
+        if not len(at):
+            return readings
+        once = np.bincount(at).max() == 1
+        ts = readings.ts.copy()
+        for rows in [np.arange(len(at))] if once else rounds(at):
+            ts[rows] = self._times(at[rows], ts[rows], readings.status[rows], readings.ts_recv)
+        self.value[at], self.valid[at] = readings.value, readings.valid
+        if readings.text is not None or self._texts:
+            self.text[at], self._texts = readings.text, True
+        return replace(readings, ts=ts)
+
+    def _times(
+        self, at: NDArray[np.intp], ts: NDArray[np.int64], status: NDArray[np.uint32], received: int
+    ) -> NDArray[np.int64]:
+        before, bad = self.ts[at], status >> 30 == BAD
+        # A clock that was ahead and was set right begins anew; else every turn would go into its future.
+        before = np.where((before > received + FUTURE_NS) & (ts <= received + FUTURE_NS), NULL_NS, before)
+        changed = status != self.status[at]
         # Of a point that never spoke the last good sample may have this very time, from before a reconnect.
-        stale = np.where(self._spoke[at], changed & (readings.ts <= before), bad & (readings.ts < readings.ts_recv))
-        ts = readings.ts
-        if stale.any():
-            ts = np.where(stale, np.maximum(readings.ts_recv, before + 1), ts)
-            readings = replace(readings, ts=ts)
+        stale = np.where(self._spoke[at], changed & (ts <= before), bad & (ts < received))
+        ts = np.where(stale, np.maximum(received, before + 1), ts)
         spoke = self._spoke[at] | ~bad
         self.ts[at] = np.where(spoke, np.maximum(ts, before), before)
-        self.status[at], self._spoke[at] = readings.status, spoke
-        self.value[at], self.valid[at] = readings.value, readings.valid
-        return readings
+        self.first[at] = np.where(self.turns[at] == 0, ts, self.first[at])
+        self.status[at], self._spoke[at] = status, spoke
+        self.turns[at] += 1
+        return ts
 
 
 class Clocks:

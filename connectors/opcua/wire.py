@@ -353,16 +353,21 @@ def _text(body: bytes, at: int, end: int) -> str | None:
     return None if body[at : at + 4] == b"\xff\xff\xff\xff" else body[at + 4 : end].decode("utf-8", "backslashreplace")
 
 
-_NOTHING = Columns(
-    value=np.empty(0),
-    valid=np.empty(0, np.bool_),
-    status=np.empty(0, np.uint32),
-    source=np.empty(0, np.int64),
-    server=np.empty(0, np.int64),
-    text={},
-    large={},
-    opaque={},
-)
+def refused(count: int, status: int) -> Columns:
+    """Return values that a server refused with a StatusCode: no number, no time."""
+    return Columns(
+        value=np.full(count, np.nan),
+        valid=np.zeros(count, np.bool_),
+        status=np.full(count, status, np.uint32),
+        source=np.full(count, NULL_NS),
+        server=np.full(count, NULL_NS),
+        text={},
+        large={},
+        opaque={},
+    )
+
+
+_NOTHING = refused(0, 0)
 
 
 class Decoder:
