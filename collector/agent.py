@@ -135,6 +135,7 @@ class Agent:
         self._look_at_links()
         self.status.stopped = True
         self._write_status()
+        log.info("stopped; %d rows were committed, %d wait for a commit", self._committed_rows, self._rows)
         for task in done - {stopping}:  # a task that ended by itself ended by a fault of ours
             if not task.cancelled() and task.exception() is not None:
                 raise RuntimeError(f"{task.get_name()} ended") from task.exception()
@@ -164,7 +165,7 @@ class Agent:
                 self._links[source.id] = connector, intake
                 before = status.readings
                 try:
-                    await self._collect(connector, intake, repeats, status)
+                    await self._collect(source.id, connector, intake, repeats, status)
                 except SourceLost as error:
                     status.state, status.error = "lost", str(error)
                 except SourceRefused as error:
@@ -189,12 +190,13 @@ class Agent:
             self._add(intake.shutdown(time.time_ns()))
 
     async def _collect(
-        self, connector: connectors.Connector, intake: Intake, repeats: Repeats, status: SourceStatus
+        self, source: str, connector: connectors.Connector, intake: Intake, repeats: Repeats, status: SourceStatus
     ) -> None:
         stalls = self._stalls
         await connector.connect()
         status.state, status.error = "connected", ""
         status.connects += 1
+        log.info("source %s is connected: %d points", source, status.points)
         async for readings in connector.readings():
             status.readings += 1
             if not len(readings.points) or (readings.status >> 30 != 2).any():  # bad rows alone are no data

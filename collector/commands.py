@@ -30,7 +30,11 @@ def faults_of(plant: Plant) -> list[Fault]:
     kinds = {}
     for n, source in enumerate(plant.sources, 1):
         try:
-            kinds[source.id] = connectors.load(source.kind), source
+            kinds[source.id] = module, _ = connectors.load(source.kind), source
+            if (fault := module.check_source(source)) is not None:
+                place = f"plant.toml: source[{n}]"
+                hint = f"see docs/connectors.md, {source.kind}"
+                faults.append(Fault(place, f"source {source.id}", source.url, fault, hint))
         except LookupError as error:
             hint = f"write one of {', '.join(connectors.KINDS)}"
             faults.append(Fault(f"plant.toml: source[{n}].kind", f"source {source.id}", source.kind, str(error), hint))

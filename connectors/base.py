@@ -2,7 +2,8 @@
 
 A connector is one module in connectors/; the module's name is the source's `kind`. It has
 
-* `check(source, point) -> str | None`: what is wrong with a point's address or type, or None; never connects;
+* `check_source(source) -> str | None`: what is wrong with the source's URL or security, or None; never connects;
+* `check(source, point) -> str | None`: what is wrong with a point's address or type, or None; likewise;
 * `class Connector`: one instance per connection. The agent calls `connect` once, iterates `readings` until it ends
   or raises, then calls `close`, which may be called at any time and more than once. For the next try it makes a new
   instance: nothing is carried over from a broken connection.
@@ -113,6 +114,10 @@ class ConnectorModule(Protocol):
     """What a connector's module must offer."""
 
     Connector: type[Connector]
+
+    @staticmethod
+    def check_source(source: Source) -> str | None:
+        """Return what is wrong with the source, or None."""
 
     @staticmethod
     def check(source: Source, point: Point) -> str | None:

@@ -19,6 +19,7 @@ from connectors.modbus_link import Link, Silent
 from connectors.modbus_plan import Request, Slot, merge, plan, slot
 from connectors.polling import Schedule, by_period
 from connectors.scaling import Scaling
+from connectors.urls import is_whole
 
 log = logging.getLogger("plantproof.modbus")
 
@@ -33,9 +34,7 @@ SPLIT = (*SPLIT_FOR_GOOD, 4)
 
 
 def check(source: Source, point: Point) -> str | None:
-    """Return what is wrong with the source's URL or the point's address or type, or None."""
-    if (fault := _url_fault(source)) is not None:
-        return fault
+    """Return what is wrong with the point's address or type, or None."""
     if point.mode != "poll":
         return "mode 'subscribe': Modbus has no subscriptions; write poll"
     try:
@@ -45,13 +44,9 @@ def check(source: Source, point: Point) -> str | None:
     return None
 
 
-def _url_fault(source: Source) -> str | None:
-    try:
-        url = urlsplit(source.url)
-        complete = url.scheme == "modbus+tcp" and bool(url.hostname) and url.port != 0
-    except ValueError:
-        complete = False
-    if complete:
+def check_source(source: Source) -> str | None:
+    """Return what is wrong with the source's URL, or None."""
+    if is_whole(source.url, "modbus+tcp"):
         return None
     return (
         f"url {source.url!r}: this version reads modbus+tcp://host:port alone; "
@@ -149,7 +144,7 @@ class Connector:
 
     async def connect(self) -> None:
         """Open the TCP connection; raises SourceLost, and SourceRefused where the URL cannot be served."""
-        if (fault := _url_fault(self._source)) is not None:
+        if (fault := check_source(self._source)) is not None:
             raise SourceRefused(fault)
         await self._open()
 

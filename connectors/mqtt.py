@@ -15,6 +15,7 @@ from connectors.base import Readings, SourceLost, SourceRefused
 from connectors.mqtt_decode import TYPES, Row, Topic, split
 from connectors.mqtt_link import Link, Message, OldBroker
 from connectors.scaling import Scaling
+from connectors.urls import is_whole
 
 log = logging.getLogger("plantproof.mqtt")
 
@@ -31,9 +32,7 @@ LOG_EVERY = 1000
 
 
 def check(source: Source, point: Point) -> str | None:
-    """Return what is wrong with the source's URL or the point's address or type, or None."""
-    if (fault := _source_fault(source)) is not None:
-        return fault
+    """Return what is wrong with the point's address or type, or None."""
     try:
         split(point.address)
     except ValueError as error:
@@ -43,13 +42,9 @@ def check(source: Source, point: Point) -> str | None:
     return None
 
 
-def _source_fault(source: Source) -> str | None:
-    try:
-        url = urlsplit(source.url)
-        complete = url.scheme == "mqtt" and bool(url.hostname) and url.port != 0
-    except ValueError:
-        complete = False
-    if not complete:
+def check_source(source: Source) -> str | None:
+    """Return what is wrong with the source's URL, or None."""
+    if not is_whole(source.url, "mqtt"):
         return (
             f"url {source.url!r}: this version reads mqtt://host:port alone; "
             "put a bridge (a local broker) in front of mqtts:// and ws:// brokers"
@@ -90,7 +85,7 @@ class Connector:
 
     async def connect(self) -> None:
         """Connect and subscribe; raises SourceLost, and SourceRefused where the broker refuses either."""
-        if (fault := _source_fault(self._source)) is not None:
+        if (fault := check_source(self._source)) is not None:
             raise SourceRefused(fault)
         source, url = self._source, urlsplit(self._source.url)
         link = await self._open(url.hostname or "", url.port or 1883)

@@ -67,8 +67,10 @@ def test_check_takes_a_good_point_and_names_a_bad_address(kind):
 
 
 def test_check_names_a_bad_url(kind):
-    bad = source(kind).model_copy(update={"url": "gopher://h"})
-    assert "gopher://h" in (base.load(kind).check(bad, point(kind)) or "")
+    module = base.load(kind)
+    assert module.check_source(source(kind)) is None
+    for url in ("gopher://h", "", URLS[kind].format("nix"), URLS[kind].format(1).replace("127.0.0.1", "plc 1")):
+        assert repr(url) in (module.check_source(source(kind).model_copy(update={"url": url})) or ""), url
 
 
 def test_close_is_harmless_before_connect_and_twice(kind):

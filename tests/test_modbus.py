@@ -150,7 +150,7 @@ def test_check_says_what_is_wrong_with_a_type(address, kind, part):
 
 @pytest.mark.parametrize("url", ["modbus+rtu:///dev/ttyUSB0", "modbus+tls://h:802", "modbus+tcp://", "tcp://h:502"])
 def test_check_refuses_urls_that_this_version_does_not_serve_and_names_the_next_step(url):
-    fault = modbus.check(source(url), points(("holding:0", "uint16"))[0])
+    fault = modbus.check_source(source(url))
     assert fault is not None
     assert "modbus+tcp://host:port" in fault
     with pytest.raises(SourceRefused):

@@ -111,7 +111,7 @@ def test_check_knows_a_node_id(address, is_good):
 def test_what_this_version_does_not_serve_is_a_fault_and_refused(settings):
     settings = {"url": "opc.tcp://127.0.0.1:1"} | settings
     refused = source(settings.pop("url"), **settings)
-    assert opcua.check(refused, points("x")[0])
+    assert opcua.check_source(refused)
     with pytest.raises(SourceRefused):
         within(5, opcua.Connector(refused, points("x")).connect)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +15,7 @@ from config.units import NS_PER_SECOND
 from connectors.opcua.messages import CACHED
 from connectors.opcua.polls import Group
 from connectors.opcua.session import Session
-from connectors.opcua.subscription import Deliver
+from connectors.opcua.subscription import Deliver, Subscribed
 from connectors.opcua.values import BAD, Values
 from connectors.opcua.wire import Columns
 
@@ -29,9 +30,17 @@ PATIENCE_S = 1.0
 class Audit:
     """Compares what a read of the server's own memory says with what was published."""
 
-    def __init__(self, session: Session, values: Values, deliver: Deliver, faults: Counter[str]) -> None:
-        """Take the session, where values are decoded and go, and where what was missed is counted."""
+    def __init__(
+        self,
+        session: Session,
+        values: Values,
+        deliver: Deliver,
+        faults: Counter[str],
+        subscribed: Subscribed,
+    ) -> None:
+        """Take the session, where values are decoded and go, where what was missed is counted, and what is audited."""
         self._session, self._values, self._deliver, self._faults = session, values, deliver, faults
+        self._subscribed = subscribed
 
     async def run(self, nodes: Mapping[int, ua.NodeId], points: Sequence[Point], period: int) -> list[int]:
         """Look again and again at points by position; returns those that a read contradicts for good.
@@ -58,8 +67,10 @@ class Audit:
         doubted = await self._doubted(whole, exact)
         if not doubted:
             return []
-        before = self._values.stamps.turns[doubted]
-        await asyncio.sleep(patience)
+        before, since = self._values.stamps.turns[doubted], time.monotonic()
+        await asyncio.sleep(max(patience, self._subscribed.deadline / 2))  # a keep-alive comes in between
+        if self._subscribed.taken <= since:  # a slow agent has not read yet what the server published long ago
+            return []
         silent = before == self._values.stamps.turns[doubted]
         doubted = [p for p, still in zip(doubted, silent.tolist(), strict=True) if still]
         return await self._doubted(Group(self._session, nodes, doubted, max_age=CACHED), exact, deliver=True)

@@ -30,6 +30,7 @@ from connectors.opcua.subscription import Publisher, Subscribed
 from connectors.opcua.values import BAD, Values
 from connectors.opcua.wire import Columns
 from connectors.polling import Schedule, by_period
+from connectors.urls import is_whole
 
 log = logging.getLogger("plantproof.opcua")
 
@@ -46,14 +47,19 @@ NAMED = 5
 
 
 def check(source: Source, point: Point) -> str | None:
-    """Return what is wrong with the source's URLs or security or the point's address, or None."""
-    return _url_fault(source) or security.fault(source) or address.fault(point.address)
+    """Return what is wrong with the point's address, or None."""
+    return address.fault(point.address)
+
+
+def check_source(source: Source) -> str | None:
+    """Return what is wrong with the source's URLs, security or user, or None."""
+    return _url_fault(source) or security.fault(source)
 
 
 def _url_fault(source: Source) -> str | None:
     for url in (source.url, *source.failover):
-        if not url.startswith("opc.tcp://"):
-            return f"url {url!r}: an OPC UA server's is opc.tcp://host:4840"
+        if not is_whole(url, "opc.tcp", port=True):
+            return f"url {url!r}: an OPC UA server's is opc.tcp://host:4840, with host and port"
     return None
 
 
@@ -87,7 +93,7 @@ class Connector:
 
     async def connect(self) -> None:
         """Open a session with the first URL that answers, and resolve the addresses."""
-        if (fault := _url_fault(self._source) or security.fault(self._source)) is not None:
+        if (fault := check_source(self._source)) is not None:
             raise SourceRefused(fault)
         urls = (self._source.url, *self._source.failover)
         told: list[SourceLost | SourceRefused] = []
@@ -282,7 +288,7 @@ class Connector:
             self._degrade(key, told)
             await self._poll_for(RETRY_S, positions)
         self._degraded.pop(key, None)
-        await self._watch(outcome, positions, period)
+        await self._watch(*outcome, positions, period)
 
     def _degrade(self, key: str, told: str) -> None:
         if self._degraded.get(key) != told:
@@ -296,7 +302,7 @@ class Connector:
             poll.cancel()
         await asyncio.gather(*polls, return_exceptions=True)
 
-    async def _subscribe(self, period: int, positions: list[int]) -> "dict[int, int] | int":
+    async def _subscribe(self, period: int, positions: list[int]) -> "tuple[Subscribed, dict[int, int]] | int":
         """Subscribe to points; returns the StatusCodes of those that are refused, or that of a refusal of all."""
         session = self._here()
         nodes = {position: self._nodes[position] for position in positions}
@@ -307,19 +313,19 @@ class Connector:
                 if len(refused) == len(nodes) and self._publisher is not None:
                     self._publisher.remove(subscribed)  # an empty one would only use up what the server has
                     await session.services.delete_subscriptions([subscribed.id])
-                return refused
+                return subscribed, refused
         except SourceLost as error:
             fault = error.__cause__
             if isinstance(fault, ServiceFault) and fault.code not in SESSION_OVER:
                 return fault.code
             raise
 
-    async def _watch(self, refused: dict[int, int], positions: list[int], period: int) -> None:
+    async def _watch(self, subscribed: Subscribed, refused: dict[int, int], positions: list[int], period: int) -> None:
         """Keep an eye on what is monitored, and ask again for what is not."""
         if refused:
             self._start(self._monitor_again(period, refused))
         watched = {position: self._nodes[position] for position in positions if position not in refused}
-        audit = Audit(self._here(), self._values, self._queue.put, self.faults)
+        audit = Audit(self._here(), self._values, self._queue.put, self.faults, subscribed)
         while watched:
             with faults("read subscribed points"):
                 wrong = await audit.run(watched, self._points, period)

@@ -111,7 +111,8 @@ class Subscribed:
         self.id = 0
         self.deadline = math.inf
         """Longest silence [s] after which the subscription counts as dead."""
-        self.heard = time.monotonic()
+        self.heard = self.taken = time.monotonic()
+        """When a message came last, and when one was last taken in whole (monotonic) [s]."""
         self.fan = Fan([])
         self.acknowledge: Callable[[int], None] = lambda _number: None
         """Called with the number of a message that is safe."""
@@ -218,7 +219,8 @@ class Subscribed:
             # What a publish does not mention stands, as after a keep-alive; the agent's heartbeats live on that.
             await self._deliver(replace(lost(np.empty(0, np.intp), received), stands=self.fan.points))
             self._stood = time.monotonic()
-        self._received, self.heard = received, time.monotonic()
+        self._received = received
+        self.heard = self.taken = time.monotonic()
 
     async def _changes(self, note: Notification, received: int) -> None:
         """Deliver a message's values; it is acknowledged once the last of them is committed."""
