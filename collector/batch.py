@@ -75,6 +75,8 @@ class Intake:
         self.good_ts = np.full(n, NS_NULL, np.int64)  # newest source time of a value that was not bad
         self._ids = [p.point for p in points]
         self._heard = np.full(n, NS_NULL, np.int64)  # receive time of the last row, or of word that it stands
+        self._known = np.full(n, NS_NULL, np.int64)  # the same by the source's clock
+        self._offset = 0  # the source's clock less ours [ns]
         self._answered = np.zeros(n, np.bool_)  # whether the source knows the point, since the link was made
         expect = [p.period or 0 if p.mode == "poll" and not quiet else max(p.period or 0, p.heartbeat) for p in points]
         self._fresh_ns = FRESH_PERIODS * np.array(expect, np.int64)
@@ -148,29 +150,36 @@ class Intake:
             return []
         gap = lost(live, now_ns, status)
         # Nobody knows what the source did until the loss was noticed: the gap begins with the last word of a
-        # subscription, or when the first poll was missed. Under a source's clock that is ahead it begins after the
-        # last row, not among the rows before it.
-        heard = self._heard.copy()
-        known = heard[live] != NS_NULL
-        due = np.where(known, heard[live], now_ns) + np.where(self.subscribed[live], 1, self.lag[live])
-        begin = np.minimum(due, now_ns)
+        # subscription, or when the first poll was missed, by the source's clock; and after the last row, not among
+        # the rows before it.
+        heard, known, now = self._heard.copy(), self._known.copy(), now_ns + self._offset
+        due = np.where(known[live] != NS_NULL, known[live], now) + np.where(self.subscribed[live], 1, self.lag[live])
+        begin = np.minimum(due, now)
         if self._quiet:  # silence is no sign there, and a persistent session brings what was said meanwhile
-            begin[:] = now_ns
+            begin[:] = now
         rows = self.take(replace(gap, ts=np.maximum(begin, self.ts[live] + 1)))
-        self.cut[live], self._heard = True, heard  # our own word is none of the source
+        self.cut[live], self._heard, self._known = True, heard, known  # our own word is none of the source
         return rows
 
     def shutdown(self, now_ns: int) -> list[Rows]:
         """Return the rows that end the data when the agent stops."""
         return self.lost(now_ns, BAD_SHUTDOWN)
 
+    def _clock(self, readings: Readings) -> int:
+        """Return what the clock of these rows' times said when they were sent, and learn how far it is from ours."""
+        if readings.clock is not None:
+            self._offset = readings.clock - readings.ts_recv
+        return readings.ts_recv + self._offset
+
     def _note(self, readings: Readings) -> None:
         """Note which points the source knows, when each was heard of, and when it was good."""
         points, status = readings.points, readings.status
         self._heard[points] = readings.ts_recv
+        self._known[points] = self._clock(readings)
         self._answered[points] = ~np.isin(status, _NOT_KNOWN)
-        # A clock that is ahead must not hide from a later look at the history what is still to come.
-        np.maximum.at(self.good_ts, points, np.where(status < BAD, np.minimum(readings.ts, readings.ts_recv), NS_NULL))
+        now = readings.ts_recv + self._offset
+        # A time in the future must not hide from a later look at the history what is still to come.
+        np.maximum.at(self.good_ts, points, np.where(status < BAD, np.minimum(readings.ts, now), NS_NULL))
 
     def _stand(self, readings: Readings) -> list[Rows]:
         stands = self.subscribed
@@ -178,6 +187,7 @@ class Intake:
             stands = np.zeros(len(self.subscribed), np.bool_)
             stands[readings.stands] = True
         self._heard[stands] = readings.ts_recv
+        self._known[stands] = self._clock(readings)
         points = np.flatnonzero(stands & (self.valid | np.array([t is not None for t in self.text], np.bool_)))
         points = points[readings.ts_recv - self.stored[points] >= self.heartbeat[points]]
         if not len(points):
@@ -201,8 +211,8 @@ class Intake:
         changed = (status != self.status[points]) | (valid != self.valid[points]) | (words != self.text[points])
         changed |= valid & _moved(value, self.value[points], self.deadband[points])
         # A source's clock that was ahead and was set right begins anew; what it said of the future stands alone.
-        last = self.ts[points]
-        last = np.where((last > readings.ts_recv + AHEAD_NS) & (ts <= readings.ts_recv + AHEAD_NS), NS_NULL, last)
+        last, now = self.ts[points], readings.ts_recv + self._offset
+        last = np.where((last > now + AHEAD_NS) & (ts <= now + AHEAD_NS), NS_NULL, last)
         never = self.stored[points] == NS_NULL
         due = never | (readings.ts_recv - np.where(never, 0, self.stored[points]) >= self.heartbeat[points])
         back_in_time = ~never & (readings.ts_recv < self.stored[points])  # our clock was set back
@@ -211,10 +221,10 @@ class Intake:
         again = ~changed & ~never & (ts == self.source_ts[points])
         moved = again | (~changed & ~back_in_time & ~self.always[points] & (ts <= last))
         self.source_ts[points] = ts
-        ts[moved] = np.maximum(readings.ts_recv - self.lag[points], last + 1)[moved]
+        ts[moved] = np.maximum(now - self.lag[points], last + 1)[moved]
         # After a gap a value that stood all the while bears its old time; it is known again only from now.
         back = self.cut[points] & (ts <= last)
-        ts[back] = np.maximum(readings.ts_recv - self.lag[points], last + 1)[back]
+        ts[back] = np.maximum(now - self.lag[points], last + 1)[back]
         late = (ts < last) & ~back_in_time
         keep = changed | due | (self.always[points] & ~again)
         kept = points[keep]

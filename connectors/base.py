@@ -64,6 +64,8 @@ class Readings:
     """Called by the agent after these rows are committed and synced; from the event loop's thread."""
     may_repeat: bool = False
     """Whether the peer sends again what it holds for lost; the agent drops rows that it has."""
+    clock: int | None = None
+    """What the clock of these rows' `ts` said when they were sent [ns since 1970, UTC]; None: it is ours."""
     stands: NDArray[np.intp] | None = None
     """Of a Readings without rows: whose values stand; None: those of every subscribed point."""
     historic: bool = False

@@ -120,6 +120,29 @@ def test_what_one_subscription_says_to_stand_is_no_word_of_another():
     assert gap.ts.tolist() == [NOW + 9 * SECOND + 1, NOW + 1]
 
 
+def by_clock(n: int, ts: int, received: int, clock: int | None, value: float = 0.0) -> Readings:
+    return Readings(
+        points=np.arange(n), ts=np.full(n, ts), ts_recv=received, value=np.full(n, value), valid=np.ones(n, bool),
+        status=np.zeros(n, np.uint32), clock=clock,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_gaps_and_heartbeats_bear_the_time_of_the_sources_clock(hours):
+    off = hours * 3600 * SECOND
+    table = [
+        Point(point="s", asset="a", period="1s", mode="subscribe", heartbeat="5s"),
+        Point(point="p", asset="a", period="1s", heartbeat="5s"),
+    ]
+    intake = Intake(table, 0)
+    intake.take(by_clock(2, NOW + off, NOW + SECOND // 10, NOW + off))
+    rows = intake.take(by_clock(2, NOW + off, NOW + 6 * SECOND + SECOND // 10, NOW + off + 6 * SECOND))
+    assert rows[0].ts.tolist() == [NOW + off + 5 * SECOND] * 2  # they stood one period ago
+    (gap,) = intake.lost(NOW + 30 * SECOND)
+    assert gap.ts.tolist() == [NOW + off + 6 * SECOND + 1, NOW + off + 7 * SECOND]
+    assert gap.ts_recv == NOW + 30 * SECOND
+
+
 # --- a real server ---
 
 

@@ -292,7 +292,7 @@ def test_the_time_that_counts_is_configured_and_the_receive_time_is_kept(timesta
 )
 def test_a_clock_that_cannot_be_right_is_kept_and_flagged_once(stamp, kept, flag):
     data = [ua.DataValue(ua.Variant(1.0), SourceTimestamp=stamp, ServerTimestamp=AT)]
-    run = read_response(struct_to_binary(ua.ReadResponse(Results=data)), Decoder(), 1)
+    run, _ = read_response(struct_to_binary(ua.ReadResponse(Results=data)), Decoder(), 1)
     made, flags = values(1)
     for _ in range(3):
         readings = made.readings(np.zeros(1, np.intp), run, AT_NS + SECOND)

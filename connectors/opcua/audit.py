@@ -81,13 +81,13 @@ class Audit:
 
         turns = self._values.stamps.turns.copy()
 
-        async def take(at: NDArray[np.intp], columns: Columns) -> None:
+        async def take(at: NDArray[np.intp], columns: Columns, sent: int | None) -> None:
             # What was published while the read was under way may be newer than what was read.
             still = self._values.stamps.turns[at] == turns[at]
             rows = np.flatnonzero(self._contradicts(at, columns, exact) & still)
             found.extend(at[rows].tolist())
             if deliver and len(rows):
-                await self._deliver(self._values.readings(at[rows], columns.take(rows)))
+                await self._deliver(self._values.readings(at[rows], columns.take(rows), sent=sent))
 
         await group.read(take)
         return found

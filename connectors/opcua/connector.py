@@ -261,8 +261,8 @@ class Connector:
             with faults("read"):
                 await group.read(self._deliver)
 
-    async def _deliver(self, positions: NDArray[np.intp], columns: Columns) -> None:
-        await self._queue.put(self._values.readings(positions, columns))
+    async def _deliver(self, positions: NDArray[np.intp], columns: Columns, sent: int | None) -> None:
+        await self._queue.put(self._values.readings(positions, columns, sent=sent))
 
     async def _refresh(self, positions: Sequence[int]) -> None:
         """Read points once, now."""

@@ -16,7 +16,7 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.ua_binary import nodeid_to_binary, struct_to_binary
 from numpy.typing import NDArray
 
-from connectors.opcua.wire import Columns, Decoder, Malformed, diagnostic_end, extension_end, node_id_end
+from connectors.opcua.wire import Columns, Decoder, Malformed, diagnostic_end, extension_end, moment, node_id_end
 
 READ = ObjectIds.ReadResponse_Encoding_DefaultBinary
 PUBLISH = ObjectIds.PublishResponse_Encoding_DefaultBinary
@@ -97,6 +97,7 @@ class _Cursor:
 
     def __init__(self, body: bytes, at: int = 0) -> None:
         self.body, self.at = body, at
+        self.sent: int | None = None
 
     def take(self, layout: str) -> Any:
         try:
@@ -168,7 +169,7 @@ def _opened(body: bytes, expected: int | None) -> _Cursor:
     kind = cursor.type_id()
     if expected is not None and kind not in (expected, _FAULT):
         raise Malformed(f"the answer is of type {kind} where {expected} was asked for")
-    cursor.take("<q")  # the server's time
+    cursor.sent = moment(cursor.take("<q"))
     cursor.take("<I")  # our handle
     result: int = cursor.take("<I")
     cursor.skip(diagnostic_end)
@@ -180,8 +181,8 @@ def _opened(body: bytes, expected: int | None) -> _Cursor:
     return cursor
 
 
-def read_response(body: bytes, decoder: Decoder, count: int) -> Columns:
-    """Return the values of a ReadResponse, which must be `count`.
+def read_response(body: bytes, decoder: Decoder, count: int) -> tuple[Columns, int | None]:
+    """Return the values of a ReadResponse, which must be `count`, and when the server sent it by its own clock [ns].
 
     Raises Malformed, and ServiceFault where the server refused the whole request.
     """
@@ -192,7 +193,7 @@ def read_response(body: bytes, decoder: Decoder, count: int) -> Columns:
     columns, cursor.at = decoder.decode(body, cursor.at, count)
     cursor.diagnostics()
     cursor.end()
-    return columns
+    return columns, cursor.sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +208,8 @@ class Notification:
     """StatusCode with which the server ended the subscription."""
     is_data: bool
     """False for a keep-alive."""
+    sent: int | None = None
+    """When the server sent it, by its own clock [ns since 1970, UTC]."""
 
 
 def publish_response(body: bytes, decoders: dict[int, Decoder]) -> Notification:
@@ -218,25 +221,25 @@ def publish_response(body: bytes, decoders: dict[int, Decoder]) -> Notification:
     subscription: int = cursor.take("<I")
     cursor.numbers("I")
     cursor.take("<?")
-    sequence, changes, ended, is_data = _message(cursor, decoders.get(subscription) or Decoder(lead=4))
+    note = _message(cursor, subscription, decoders.get(subscription) or Decoder(lead=4))
     cursor.numbers("I")  # what became of our acknowledgements
     cursor.diagnostics()
     cursor.end()
-    return Notification(subscription=subscription, sequence=sequence, changes=changes, ended=ended, is_data=is_data)
+    return note
 
 
 def republish_response(body: bytes, subscription: int, decoder: Decoder) -> Notification:
     """Return a RepublishResponse's message. Raises Malformed and ServiceFault."""
     cursor = _opened(body, REPUBLISH)
-    sequence, changes, ended, is_data = _message(cursor, decoder)
+    note = _message(cursor, subscription, decoder)
     cursor.end()
-    return Notification(subscription=subscription, sequence=sequence, changes=changes, ended=ended, is_data=is_data)
+    return note
 
 
-def _message(cursor: _Cursor, decoder: Decoder) -> tuple[int, list[tuple[NDArray[np.intp], Columns]], int | None, bool]:
-    """Read a NotificationMessage: its number, its changes, the end of the subscription, and whether it holds data."""
+def _message(cursor: _Cursor, subscription: int, decoder: Decoder) -> Notification:
+    """Read a NotificationMessage."""
     sequence: int = cursor.take("<I")
-    cursor.take("<q")
+    sent = moment(cursor.take("<q"))
     changes: list[tuple[NDArray[np.intp], Columns]] = []
     ended: int | None = None
     parts = cursor.count()
@@ -254,7 +257,9 @@ def _message(cursor: _Cursor, decoder: Decoder) -> tuple[int, list[tuple[NDArray
             cursor.at = end  # events are not asked for
         if cursor.at != end:
             raise Malformed("a notification's length is not that of its content")
-    return sequence, changes, ended, parts > 0
+    return Notification(
+        subscription=subscription, sequence=sequence, changes=changes, ended=ended, is_data=parts > 0, sent=sent
+    )
 
 
 def _changes(cursor: _Cursor, decoder: Decoder) -> tuple[NDArray[np.intp], Columns]:

@@ -30,8 +30,8 @@ TOO_MUCH = frozenset({
 """StatusCodes of a whole request that a smaller one may not meet."""
 
 K = TypeVar("K", bound=Hashable)
-Take = Callable[[NDArray[np.intp], Columns], Awaitable[None]]
-"""Takes the positions of points, and a row for each."""
+Take = Callable[[NDArray[np.intp], Columns, int | None], Awaitable[None]]
+"""Takes the positions of points, a row for each, and when the server sent them by its own clock [ns]."""
 
 
 class Fan:
@@ -79,16 +79,16 @@ class _Chunk:
 
     async def read(self, take: Take) -> bool:
         """Read once and hand over; returns False where the request is too much for the server."""
-        count = len(self.nodes)
+        count, sent = len(self.nodes), None
         try:
-            columns = read_response(await self._session.exchange(self._request), self._decoder, count)
+            columns, sent = read_response(await self._session.exchange(self._request), self._decoder, count)
         except ServiceFault as error:
             if error.code not in TOO_MUCH:
                 raise
             if count > 1:
                 return False
             columns = refused(count, error.code)
-        await take(*self._fan.spread(None, columns))
+        await take(*self._fan.spread(None, columns), sent)
         return True
 
     def halves(self) -> "list[_Chunk]":

@@ -119,7 +119,7 @@ class Subscribed:
         self._values, self._deliver, self._refresh, self._faults = values, deliver, refresh, faults
         self._sequence = Numbers()
         self._stood = -math.inf
-        self._received = time.time_ns()
+        self._known = 0  # when the last message was sent, by the clock of its rows' times
         self._session: Session | None = None
         self._republish = Decoder(lead=4)
 
@@ -207,7 +207,7 @@ class Subscribed:
             self._faults["a notification came twice"] += 1
             self.acknowledge(note.sequence)
             return
-        gap = await self._fetch(missing, received) if missing else False
+        gap = await self._fetch(missing, note, received) if missing else False
         await self._changes(note, received)
         if gap:
             await self._refresh(np.unique(self.fan.points).tolist())
@@ -217,9 +217,10 @@ class Subscribed:
             return
         if not note.is_data or time.monotonic() - self._stood >= STAND_S:
             # What a publish does not mention stands, as after a keep-alive; the agent's heartbeats live on that.
-            await self._deliver(replace(lost(np.empty(0, np.intp), received), stands=self.fan.points))
+            clock = self._values.clock(note.sent)
+            await self._deliver(replace(lost(np.empty(0, np.intp), received), clock=clock, stands=self.fan.points))
             self._stood = time.monotonic()
-        self._received = received
+        self._known = self._now(note, received)
         self.heard = self.taken = time.monotonic()
 
     async def _changes(self, note: Notification, received: int) -> None:
@@ -235,9 +236,9 @@ class Subscribed:
             if len(over):
                 self._faults["a queue on the server overflowed"] += len(over)
                 log.warning("%d points lost changes: their queues on the server overflowed", len(over))
-                await self._deliver(self._gap(over, received, 0, BAD_DATA_LOST))
+                await self._deliver(self._gap(over, received, self._now(note, received), 0, BAD_DATA_LOST))
             if len(positions):
-                found.append(self._values.readings(positions, columns, received))
+                found.append(self._values.readings(positions, columns, received, note.sent))
         for readings in found[:-1]:
             await self._deliver(readings)
         if found:
@@ -245,16 +246,24 @@ class Subscribed:
         elif note.is_data:
             self.acknowledge(note.sequence)
 
-    def _gap(self, positions: NDArray[np.intp], received: int, since: int, status: int) -> Readings:
-        """Return gap rows from `since` [ns], or from right after each point's last row where that is later."""
+    def _now(self, note: Notification, received: int) -> int:
+        """Return when a message was sent, by the clock of its rows' times; the receive time where it is ours."""
+        sent = self._values.clock(note.sent)
+        return received if sent is None else sent
+
+    def _gap(self, positions: NDArray[np.intp], received: int, now: int, since: int, status: int) -> Readings:
+        """Return gap rows from `since` [ns], or from right after each point's last row where that is later.
+
+        Both, and `now`, are by the clock of the rows' times.
+        """
         stamps = self._values.stamps
         last = stamps.ts[positions]
-        begin = np.where(last == NULL_NS, since or received, np.maximum(last + 1, since))
-        gap = replace(lost(positions, received, status), ts=np.minimum(begin, np.maximum(received, last + 1)))
+        begin = np.where(last == NULL_NS, since or now, np.maximum(last + 1, since))
+        gap = replace(lost(positions, received, status), ts=np.minimum(begin, np.maximum(now, last + 1)))
         stamps.status[positions], stamps.ts[positions] = gap.status, gap.ts
         return gap
 
-    async def _fetch(self, missing: Sequence[int], received: int) -> bool:
+    async def _fetch(self, missing: Sequence[int], before: Notification, received: int) -> bool:
         """Fetch messages again that got lost; returns whether there is a gap, as the server no longer has them."""
         lost_ones = 0
         for number in missing:
@@ -269,7 +278,8 @@ class Subscribed:
         if lost_ones:
             self._faults["a notification was lost"] += lost_ones
             points = np.unique(self.fan.points)
-            await self._deliver(self._gap(points, received, self._received, BAD_NO_COMMUNICATION))
+            now = self._now(before, received)
+            await self._deliver(self._gap(points, received, now, self._known, BAD_NO_COMMUNICATION))
         return lost_ones > 0
 
     async def _again(self, number: int) -> Notification | None:

@@ -53,15 +53,18 @@ class Values:
         self._timestamp, self._faults = timestamp, faults
         self.stamps, self.clocks = Stamps(len(points)), Clocks(len(points), flags)
 
-    def readings(self, positions: NDArray[np.intp], columns: Columns, received: int | None = None) -> Readings:
+    def readings(
+        self, positions: NDArray[np.intp], columns: Columns, received: int | None = None, sent: int | None = None
+    ) -> Readings:
         """Return DataValues as Readings; row i is of the point at `positions[i]`.
 
+        `sent` [ns since 1970] is when the server sent them by its own clock, None where it does not say.
         `received` [ns since 1970, UTC; default now] stands in where neither source nor server gives a usable time.
         An array or structure without a way into it makes its point BadNotSupported; an integer beyond 2^53 is a text.
         """
         received = time.time_ns() if received is None else received
         self.clocks.look(positions, columns, received, self._timestamp)
-        readings = self.plain(positions, columns, received)
+        readings = replace(self.plain(positions, columns, received), clock=self.clock(sent))
         self.clocks.compare(columns.server, self.stamps.news(readings), received)
         return self.stamps.apply(readings)
 
@@ -90,9 +93,9 @@ class Values:
             text=text if text is not None and any(word is not None for word in text) else None,
         )
 
-    def scaled(self, positions: NDArray[np.intp], raw: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return raw numbers in the points' units."""
-        return self._scaling.apply(positions, raw)
+    def clock(self, sent: int | None) -> int | None:
+        """Return what the clock of the rows' times said; None where it is ours."""
+        return None if self._timestamp == "receive" else sent
 
     def _words(
         self,
@@ -181,7 +184,7 @@ def _times(columns: Columns, received: int, timestamp: Timestamp) -> NDArray[np.
 
 
 class Stamps:
-    """Gives a status that changes under an old source time a time of its own, and keeps each point's last row.
+    """Gives a status that changes under an old source time a time of its own, by the source's clock.
 
     Servers turn a value bad, and good again, under the timestamp of its last change; such a row would take
     the place of the good sample of that time. So a Bad value is of now, unless its time is news; and a value that
@@ -220,7 +223,8 @@ class Stamps:
         once = np.bincount(at).max() == 1
         ts = readings.ts.copy()
         for rows in [np.arange(len(at))] if once else rounds(at):
-            ts[rows] = self._times(at[rows], ts[rows], readings.status[rows], readings.ts_recv)
+            now = readings.ts_recv if readings.clock is None else readings.clock
+            ts[rows] = self._times(at[rows], ts[rows], readings.status[rows], now)
         self.value[at], self.valid[at] = readings.value, readings.valid
         if readings.text is not None or self._texts:
             self.text[at], self._texts = readings.text, True

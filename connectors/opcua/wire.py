@@ -35,6 +35,7 @@ _DEPTH = 16
 """So deep may values lie in one another; deeper is an attack."""
 
 _TICKS_1970 = 116_444_736_000_000_000
+_TICKS_2001 = _TICKS_1970 + 978_307_200 * 10_000_000
 _TICKS_MIN = _TICKS_1970 - 2**63 // 100 + 1
 _TICKS_MAX = _TICKS_1970 + 2**63 // 100 - 1
 
@@ -337,6 +338,11 @@ def _scatter(
     if len(offsets):
         out[rows] = _gather(body, at, kind, offsets)
     return out
+
+
+def moment(ticks: int) -> int | None:
+    """Return one time of 100 ns since 1601 as [ns since 1970, UTC]; None where it is none."""
+    return (ticks - _TICKS_1970) * 100 if _TICKS_2001 < ticks < _TICKS_MAX else None
 
 
 def _nanoseconds(ticks: NDArray[np.int64]) -> NDArray[np.int64]:
