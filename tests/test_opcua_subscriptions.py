@@ -240,14 +240,14 @@ def test_a_server_with_limits_that_it_does_not_state_is_asked_for_less(impatient
     monkeypatch.setattr(InternalSession, "read", few_reads)
 
     async def run() -> None:
-        names = [f"v{n}" for n in range(40)]
+        names = [f"v.{n}" for n in range(40)]  # the dot is looked at when the address is resolved
         async with server(**{n: ua.Variant(float(i)) for i, n in enumerate(names)}) as (url, nodes, _):
             rounds = 0
 
             async def until(found, _reader):
                 nonlocal rounds
                 rounds += 1
-                await nodes["v0"].write_value(float(rounds))
+                await nodes["v.0"].write_value(float(rounds))
                 await asyncio.sleep(0.02)
                 return rounds > 30 and len(found) == 80
 

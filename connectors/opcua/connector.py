@@ -137,12 +137,10 @@ class Connector:
         """Ask for the types of the structures that points look into."""
         nodes = list({p.node for p in places.values() if any(isinstance(step, str) for step in p.steps)})
         session = self._here()
-        for start in range(0, len(nodes), session.limits.read):
-            values = await session.services.read(read_parameters(nodes[start : start + session.limits.read]))
-            inside = [v.Value.Value for v in values if v.Value is not None]
-            flat = [one for value in inside for one in (value if isinstance(value, list) else [value])]
-            encodings = {one.TypeId for one in flat if isinstance(one, ua.ExtensionObject)}
-            await self._values.structures.learn(session, encodings)
+        inside = [v.Value.Value for v in await session.read(nodes) if v.Value is not None]
+        flat = [one for value in inside for one in (value if isinstance(value, list) else [value])]
+        encodings = {one.TypeId for one in flat if isinstance(one, ua.ExtensionObject)}
+        await self._values.structures.learn(session, encodings)
 
     async def readings(self) -> AsyncIterator[Readings]:
         """Yield each poll and each publish; raises SourceLost when the link is in doubt."""

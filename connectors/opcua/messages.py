@@ -34,6 +34,19 @@ CACHED = 2.0**31
 _TICKS_1970 = 116_444_736_000_000_000
 
 
+TOO_MUCH = frozenset({
+    0x8010_0000,  # BadTooManyOperations
+    0x80B8_0000,  # BadRequestTooLarge
+    0x80B9_0000,  # BadResponseTooLarge
+    0x8008_0000,  # BadEncodingLimitsExceeded
+    0x8006_0000,  # BadEncodingError
+    0x8001_0000,  # BadUnexpectedError
+    0x8002_0000,  # BadInternalError
+    0x8003_0000,  # BadOutOfMemory
+})  # fmt: skip
+"""StatusCodes of a whole request that a smaller one may not meet."""
+
+
 class ServiceFault(Exception):  # noqa: N818  the standard's name
     """The server refused a request as a whole; `code` is its StatusCode."""
 

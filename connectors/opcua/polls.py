@@ -9,7 +9,7 @@ import numpy as np
 from asyncua import ua
 from numpy.typing import NDArray
 
-from connectors.opcua.messages import FRESH, Encoded, ServiceFault, read_parameters, read_response
+from connectors.opcua.messages import FRESH, TOO_MUCH, Encoded, ServiceFault, read_parameters, read_response
 from connectors.opcua.session import Session
 from connectors.opcua.wire import Columns, Decoder, refused
 
@@ -17,18 +17,6 @@ log = logging.getLogger("plantproof.opcua")
 
 AT_ONCE = 4
 """Requests of one group that are under way together."""
-TOO_MUCH = frozenset({
-    0x8010_0000,  # BadTooManyOperations
-    0x80B8_0000,  # BadRequestTooLarge
-    0x80B9_0000,  # BadResponseTooLarge
-    0x8008_0000,  # BadEncodingLimitsExceeded
-    0x8006_0000,  # BadEncodingError
-    0x8001_0000,  # BadUnexpectedError
-    0x8002_0000,  # BadInternalError
-    0x8003_0000,  # BadOutOfMemory
-})  # fmt: skip
-"""StatusCodes of a whole request that a smaller one may not meet."""
-
 K = TypeVar("K", bound=Hashable)
 Take = Callable[[NDArray[np.intp], Columns, int | None], Awaitable[None]]
 """Takes the positions of points, a row for each, and when the server sent them by its own clock [ns]."""

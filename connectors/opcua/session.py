@@ -29,7 +29,7 @@ from config.plant import Source
 from config.units import NS_PER_SECOND
 from connectors.base import SourceLost, SourceRefused
 from connectors.opcua import security
-from connectors.opcua.messages import Encoded, ServiceFault, check_response, read_parameters
+from connectors.opcua.messages import TOO_MUCH, Encoded, ServiceFault, check_response, read_parameters
 from connectors.opcua.wire import Malformed
 
 log = logging.getLogger("plantproof.opcua")
@@ -267,9 +267,15 @@ class Session:
     ) -> list[ua.DataValue]:
         """Return an attribute of nodes, in requests that keep to the server's limit."""
         found: list[ua.DataValue] = []
-        for start in range(0, len(nodes), self.limits.read):
-            part = nodes[start : start + self.limits.read]
-            answer = await self.services.read(read_parameters(part, attribute))
+        while len(found) < len(nodes):
+            part = nodes[len(found) : len(found) + self.limits.read]
+            try:
+                answer = await self.services.read(read_parameters(part, attribute))
+            except UaStatusCodeError as error:
+                if error.code not in TOO_MUCH or len(part) == 1:
+                    raise
+                self.take_less(len(part) // 2)
+                continue
             if len(answer) != len(part):
                 raise Malformed(f"{len(answer)} values where {len(part)} were asked for")
             found += answer

@@ -22,6 +22,7 @@ from config.status import BAD_NO_COMMUNICATION
 from config.units import NS_PER_SECOND
 from connectors.base import Readings, SourceLost, lost
 from connectors.opcua.messages import (
+    TOO_MUCH,
     Encoded,
     Notification,
     ServiceFault,
@@ -29,7 +30,7 @@ from connectors.opcua.messages import (
     publish_response,
     republish_response,
 )
-from connectors.opcua.polls import TOO_MUCH, Fan, fanned
+from connectors.opcua.polls import Fan, fanned
 from connectors.opcua.sequence import Numbers
 from connectors.opcua.session import SESSION_OVER, Session, faults
 from connectors.opcua.values import OVERFLOW, Values
