@@ -272,7 +272,8 @@ class Connector:
         while time.monotonic() < patience and (self._values.stamps.turns[known] == 0).any():  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
         history = History(self._here(), self._values, self.faults)
-        async for readings in history.fill(self._nodes, since, time.time_ns()):
+        until = time.time_ns() + self._values.offset
+        async for readings in history.fill(self._nodes, since, until):
             await self._queue.put(readings)
 
     # --- subscriptions ---

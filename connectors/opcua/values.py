@@ -48,6 +48,8 @@ class Values:
         """Point -> its part of the node's value."""
         self.namespaces: Sequence[str] = ()
         """The server's; a node id that is a value is written with its URI, as an index can move."""
+        self.offset = 0
+        """The server's clock less ours, as its last answer says, less the time that travelled [ns]."""
         self.structures = Structures()
         self._points, self._scaling = points, Scaling(points)
         self._timestamp, self._faults = timestamp, faults
@@ -63,6 +65,8 @@ class Values:
         An array or structure without a way into it makes its point BadNotSupported; an integer beyond 2^53 is a text.
         """
         received = time.time_ns() if received is None else received
+        if sent is not None:
+            self.offset = sent - received
         self.clocks.look(positions, columns, received, self._timestamp)
         readings = replace(self.plain(positions, columns, received), clock=self.clock(sent))
         self.clocks.compare(columns.server, self.stamps.news(readings), received)
