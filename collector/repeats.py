@@ -5,7 +5,6 @@ recovered from the spool's tail, where everything lies that was committed but pe
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -46,16 +45,7 @@ class Repeats:
             del self._seen[next(iter(self._seen))]
         if fresh.all():
             return readings
-        kept = np.flatnonzero(fresh)
-        return replace(
-            readings,
-            points=readings.points[kept],
-            ts=readings.ts[kept],
-            value=readings.value[kept],
-            valid=readings.valid[kept],
-            status=readings.status[kept],
-            text=[text[n] for n in kept.tolist()] if readings.text is not None else None,
-        )
+        return readings.take(np.flatnonzero(fresh))
 
     def _is_new(self, key: Key) -> bool:
         if key in self._seen:

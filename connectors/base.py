@@ -21,7 +21,7 @@ Columns, not objects: a poll or message burst is one `Readings`, whose arrays ru
 import importlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -70,6 +70,12 @@ class Readings:
     """Of a Readings without rows: whose values stand; None: those of every subscribed point."""
     historic: bool = False
     """Whether these rows fill a gap from the source's own history; they stand beside what is live."""
+
+    def take(self, rows: NDArray[np.intp]) -> "Readings":
+        """Return some of the rows."""
+        text = [self.text[n] for n in rows.tolist()] if self.text is not None else None
+        columns = {name: getattr(self, name)[rows] for name in ("points", "ts", "value", "valid", "status")}
+        return replace(self, **columns, text=text)
 
 
 def lost(points: NDArray[np.intp], now_ns: int, status: int = BAD_NO_COMMUNICATION) -> Readings:

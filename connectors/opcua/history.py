@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -98,20 +98,7 @@ class History:
         first = int(self._values.stamps.first[position])
         kept = np.flatnonzero((readings.ts > since) & ((readings.ts < first) | (first == NULL_NS)))
         marked = np.where(readings.status & 0xC00 == 0, readings.status | HISTORIC, readings.status)
-        return _rows(replace(readings, status=marked.astype(np.uint32), historic=True), kept) if len(kept) else None
-
-
-def _rows(readings: Readings, kept: NDArray[np.intp]) -> Readings:
-    text: Sequence[str | None] | None = readings.text
-    return replace(
-        readings,
-        points=readings.points[kept],
-        ts=readings.ts[kept],
-        value=readings.value[kept],
-        valid=readings.valid[kept],
-        status=readings.status[kept],
-        text=[text[n] for n in kept.tolist()] if text is not None else None,
-    )
+        return replace(readings, status=marked.astype(np.uint32), historic=True).take(kept) if len(kept) else None
 
 
 def _datetime(ns: int) -> ua.DateTime:
