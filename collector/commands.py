@@ -216,7 +216,7 @@ def _print_status(report: dict[str, Any]) -> None:
 def _print_points(source: dict[str, Any]) -> None:
     """Print a source's coverage, and what a person should know of it."""
     covered = source.get("coverage") or {}
-    if covered:
+    if covered and source["state"] == "connected":  # of another, none is fresh
         line = f"{covered['fresh']} of {covered['configured']} points fresh, {covered['monitored']} known to the source"
         others = ", ".join(covered["not_fresh"])
         more = covered["configured"] - covered["fresh"] - len(covered["not_fresh"])
