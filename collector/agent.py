@@ -156,10 +156,11 @@ class Agent:
         status = SourceStatus(kind=source.kind, points=len(points), expect_ns=expect)
         self.status.sources[source.id] = status
         pause = BACK_OFF_S[0]
+        open_since = None
         try:
             while True:
                 connector = self._modules[source.id].Connector(source, points)
-                connector.since = intake.good_ts.copy()
+                connector.since = since = intake.since(open_since)
                 intake.linked()
                 self._losses[source.id], self._doubts[source.id] = Losses(connector.faults), Losses(connector.flags)
                 self._links[source.id] = connector, intake
@@ -175,14 +176,12 @@ class Agent:
                     self.spool.ledger.add("connector fault", repr(error), source=source.id)
                     log.exception("source %s", source.id)
                 finally:
+                    open_since = None if connector.filled or not source.history else since
                     await connector.close()
                     self._note_losses(source.id)
                 self._add(intake.lost(time.time_ns()))
                 log.warning("source %s is %s: %s", source.id, status.state, status.error)
-                if status.readings > before:
-                    pause = BACK_OFF_S[0]
-                if status.state == "refused":  # a wrong password that is tried often locks the account
-                    pause = BACK_OFF_S[1]
+                pause = _pause(status, pause, came=status.readings > before)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads reconnects, no secret
                 pause = min(pause * 2, BACK_OFF_S[1])
         finally:
@@ -201,11 +200,9 @@ class Agent:
             status.readings += 1
             if not len(readings.points) or (readings.status >> 30 != 2).any():  # bad rows alone are no data
                 status.last_data = time.monotonic()
-            if readings.historic:
-                rows = intake.fill(readings)
-                status.filled += len(readings.points)
-            else:
-                rows = intake.take(repeats.drop(readings) if readings.may_repeat else readings)
+            fresh = repeats.drop(readings) if readings.may_repeat else readings
+            rows = intake.fill(fresh) if readings.historic else intake.take(fresh)
+            status.filled += len(fresh.points) if readings.historic else 0
             status.rows += sum(len(r) for r in rows)
             self._add(rows)
             if readings.acknowledge is not None:
@@ -384,6 +381,13 @@ class Agent:
             self.status.write(self.spool.path / "status.json")
         except OSError as error:  # an old report is taken as no sign of life, which is what a person must see
             log.error("status: %s", error)  # noqa: TRY400
+
+
+def _pause(status: SourceStatus, pause: float, *, came: bool) -> float:
+    """Return how long to wait before the next try [s]: the first pause again where data `came` meanwhile."""
+    if status.state == "refused":  # a wrong password that is tried often locks the account
+        return BACK_OFF_S[1]
+    return BACK_OFF_S[0] if came else pause
 
 
 def _with_period(point: Point, source: Source) -> Point:

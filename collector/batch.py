@@ -109,6 +109,12 @@ class Intake:
         for n, point in enumerate(self._ids):
             self.good_ts[n] = max(self.good_ts[n], newest.get(point, NS_NULL))
 
+    def since(self, still_open: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        """Return from when on each point's history is wanted [ns]: its last good value, or a gap that is still open."""
+        if still_open is None:
+            return self.good_ts.copy()
+        return np.where(still_open == NS_NULL, self.good_ts, np.minimum(still_open, self.good_ts))
+
     def fill(self, readings: Readings) -> list[Rows]:
         """Return every row of a source's history, to stand in the gap that it fills; what is live goes on beside it."""
         points = readings.points

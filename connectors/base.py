@@ -101,6 +101,9 @@ class Connector(Protocol):
     since: NDArray[np.int64] | None
     """Time of each point's last good value [ns since 1970, UTC]; the agent sets it before `connect`."""
 
+    filled: bool
+    """Whether the gaps since `since` are filled, as far as the source can; else the next instance gets them again."""
+
     def __init__(self, source: Source, points: Sequence[Point]) -> None:
         """Take the source and its points; never connects."""
 

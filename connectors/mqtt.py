@@ -78,6 +78,7 @@ class Connector:
         """Payloads that did not fit, by topic, and messages that were dropped."""
         self.flags: Counter[str] = Counter()
         self.since: NDArray[np.int64] | None = None
+        self.filled = True  # there is no history to ask for
 
     def warnings(self) -> list[str]:
         """Return what a person should know of a connection that works: nothing so far."""

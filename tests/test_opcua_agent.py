@@ -223,3 +223,15 @@ def test_where_the_history_is_to_go_on_is_recovered_from_the_spool():
         "point": ["a", "a", "a"], "ts": stamps, "status": pl.Series([0, 0x400, status.BAD], dtype=pl.UInt32),
     }))  # fmt: skip
     assert intake.good_ts.tolist() == [12 * SECOND, np.iinfo(np.int64).min]
+
+
+def test_a_gap_that_was_not_filled_stays_open_for_the_next_link():
+    intake = Intake([Point(point=n, asset="a", period="1s") for n in "ab"], 0)
+    first = heard(1, 10 * SECOND)
+    intake.take(first)
+    still_open = intake.since(None)
+    assert still_open.tolist() == [10 * SECOND, np.iinfo(np.int64).min]
+    intake.lost(12 * SECOND)
+    intake.take(heard(2, 60 * SECOND))  # live again, and the history was cut short
+    assert intake.since(still_open).tolist() == [10 * SECOND, 60 * SECOND]
+    assert intake.since(None).tolist() == [60 * SECOND] * 2

@@ -67,6 +67,11 @@ def test_a_number_behind_a_keep_alive_that_the_server_still_has_was_a_message():
     assert told(1, (2, False), 3, (4, False), 5, known=(2,)) == [[], [], [2], [], [4]]
 
 
+def test_a_true_loss_that_looks_like_a_spent_number_costs_no_later_message():
+    # 2 was lost behind the first keep-alive and taken for spent; 4 shows that this server does not spend them.
+    assert told(1, (2, False), 3, (4, False), 4, (5, False), 6) == [[], [], [], [], [], [], [5]]
+
+
 def test_a_server_that_repeats_the_last_number_in_keep_alives_is_understood():
     assert told(1, (1, False), 2, (2, False), (2, False), 3, 5) == [[], [], [], [], [], [], [4]]
 

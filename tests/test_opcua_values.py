@@ -1,14 +1,17 @@
 """OPC UA addresses and what becomes of values: parts of arrays and structures, times, clocks, and history."""
 
+import asyncio
 import contextlib
 import datetime as dt
 import logging
+import time
 from collections import Counter
 
 import numpy as np
 import pytest
 from asyncua import Server, ua
 from asyncua.common.structures104 import new_enum, new_struct, new_struct_field
+from asyncua.server.internal_session import InternalSession
 from asyncua.ua.ua_binary import struct_to_binary
 
 from config import status
@@ -314,6 +317,24 @@ def test_a_servers_clock_that_is_an_hour_off_is_flagged_and_its_times_are_kept(h
     assert any(f"{word} by more than a minute" in text for text in flags)
 
 
+@pytest.mark.parametrize(
+    ("timestamp", "ahead", "counts"),
+    [("source", 0, True), ("source", 30, False), ("source", -30, False), ("server", 30, True), ("receive", 0, False)],
+)
+def test_the_servers_clock_counts_where_the_values_bear_its_time(timestamp, ahead, counts):
+    made, _ = values(1, timestamp)
+    for second in (0, 1, 2):
+        now = NOW + second * SECOND
+        theirs = now + ahead * SECOND  # the server's clock; the device's is right
+        readings = made.readings(np.zeros(1, np.intp), columns([now], [theirs]), now, theirs)
+    assert readings.clock == (theirs if counts else None)
+
+
+def test_before_any_value_changed_the_clock_is_ours():
+    made, _ = values(1)
+    assert made.readings(np.zeros(1, np.intp), columns([NOW]), NOW, NOW).clock is None
+
+
 def of(ts: int, code: int, received: int) -> Readings:
     return values(1)[0].plain(np.zeros(1, np.intp), columns([ts], codes=[code]), received)
 
@@ -371,6 +392,37 @@ def test_what_the_server_kept_since_the_last_good_value_is_read_and_marked():
             assert [value for _, value in sorted(filled)] == [float(n) for n in range(41, 101)]
 
     within(30, run)
+
+
+def test_a_history_that_came_too_late_is_asked_for_again_by_the_next_connection(monkeypatch):
+    read = InternalSession.history_read
+    slow = True
+
+    async def late(self, params):
+        if slow:
+            await asyncio.sleep(1.5)
+        return await read(self, params)
+
+    monkeypatch.setattr(InternalSession, "history_read", late)
+
+    async def run() -> None:
+        nonlocal slow
+        async with server() as (url, index, running):
+            await add(running, index, "n", 0.0)
+            counted = []
+            for is_slow in (True, False):
+                slow = is_slow
+                connector = opcua.Connector(source(url, history=True, timeout="500ms"), points(f"ns={index};s=n"))
+                await connector.connect()
+                connector.since = np.array([time.time_ns() - SECOND])
+                stream = connector.readings()
+                while not (connector.faults or connector.filled):
+                    await anext(stream)
+                counted.append((connector.filled, dict(connector.faults)))
+                await connector.close()
+            assert counted == [(False, {"history could not be read in time": 1}), (True, {})]
+
+    within(20, run)
 
 
 def test_without_a_last_good_value_or_the_word_for_it_no_history_is_asked_for():

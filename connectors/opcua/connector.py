@@ -71,6 +71,7 @@ class Connector:
         self.faults: Counter[str] = Counter()
         self.flags: Counter[str] = Counter()
         self.since: NDArray[np.int64] | None = None
+        self.filled = False
         self._source, self._points = source, points
         self._values = Values(points, source.timestamp, self.faults, self.flags)
         self._nodes: dict[int, ua.NodeId] = {}
@@ -275,6 +276,7 @@ class Connector:
         until = time.time_ns() + self._values.offset
         async for readings in history.fill(self._nodes, since, until):
             await self._queue.put(readings)
+        self.filled = history.complete
 
     # --- subscriptions ---
 

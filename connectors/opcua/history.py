@@ -36,6 +36,8 @@ class History:
     def __init__(self, session: Session, values: Values, counted: Counter[str]) -> None:
         """Take the session, where values are decoded, and where to count what cannot be filled."""
         self._session, self._values, self._counted = session, values, counted
+        self.complete = True
+        """False once an answer came too late."""
 
     async def fill(
         self, nodes: Mapping[int, ua.NodeId], since: NDArray[np.int64], until: int
@@ -81,7 +83,10 @@ class History:
             except ServiceFault as error:
                 log.warning("the server refuses to read its history with %s", error)
                 self._counted[f"history could not be read: {error}"] += len(nodes)
-                return {}
+            except TimeoutError:  # no doubt in the link: histories are slow
+                self._counted["history could not be read in time"] += len(nodes)
+                self.complete = False
+            return {}
 
     def _of(self, answer: Answer, position: int, since: int) -> Readings | None:
         """Return a point's part of an answer, marked as history; None where there is none."""
@@ -98,7 +103,11 @@ class History:
         first = int(self._values.stamps.first[position])
         kept = np.flatnonzero((readings.ts > since) & ((readings.ts < first) | (first == NULL_NS)))
         marked = np.where(readings.status & 0xC00 == 0, readings.status | HISTORIC, readings.status)
-        return replace(readings, status=marked.astype(np.uint32), historic=True).take(kept) if len(kept) else None
+        return (
+            replace(readings, status=marked.astype(np.uint32), historic=True, may_repeat=True).take(kept)
+            if len(kept)
+            else None
+        )
 
 
 def _datetime(ns: int) -> ua.DateTime:

@@ -32,6 +32,9 @@ class Numbers:
         """
         expected = self._next if self._next is not None else self._first(number)
         ahead = (number - expected) % _LAST
+        if is_data and self._quiet and self._spends and ahead == _LAST - 1:
+            self._spends, self._next, self._quiet = False, _after(number), False  # it does not spend them after all
+            return []
         if ahead > _LAST // 2:
             return None if is_data else []
         if ahead > FAR:

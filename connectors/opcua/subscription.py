@@ -208,9 +208,9 @@ class Subscribed:
             self._faults["a notification came twice"] += 1
             self.acknowledge(note.sequence)
             return
-        gap = await self._fetch(missing, note, received) if missing else False
+        stale = await self._fetch(missing, note, received) if missing else False
         await self._changes(note, received)
-        if gap:
+        if stale:
             await self._refresh(np.unique(self.fan.points).tolist())
         if note.ended is not None:
             name = ua.StatusCode(ua.UInt32(note.ended)).name
@@ -265,7 +265,10 @@ class Subscribed:
         return gap
 
     async def _fetch(self, missing: Sequence[int], before: Notification, received: int) -> bool:
-        """Fetch messages again that got lost; returns whether there is a gap, as the server no longer has them."""
+        """Fetch messages again that got lost; returns whether values may be stale, as the server has not all of them.
+
+        What is gone for good becomes a gap. Numbers that may never have been messages leave none, and cost a read.
+        """
         lost_ones = 0
         for number in missing:
             note = await self._again(number)
@@ -274,7 +277,7 @@ class Subscribed:
             else:
                 await self._changes(note, received)
         if self._sequence.explains(lost_ones):
-            return False
+            return True
         log.warning("%d notifications were missing, %d of them could not be fetched again", len(missing), lost_ones)
         if lost_ones:
             self._faults["a notification was lost"] += lost_ones

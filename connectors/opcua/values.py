@@ -31,6 +31,8 @@ OVERFLOW = 0x480
 BAD_INDEX_RANGE_NO_DATA = 0x8037_0000
 FUTURE_NS = 60_000_000_000
 """So far ahead of ours a clock may be [ns]."""
+CLOSE_NS = 5_000_000_000
+"""So near to the server's clock the time of a value that just changed must be, to be of that clock [ns]."""
 _YEAR_2001 = 978_307_200_000_000_000
 BAD = 2
 
@@ -48,6 +50,7 @@ class Values:
         """Point -> its part of the node's value."""
         self.namespaces: Sequence[str] = ()
         """The server's; a node id that is a value is written with its URI, as an index can move."""
+        self._is_theirs = False
         self.offset = 0
         """The server's clock less ours, as its last answer says, less the time that travelled [ns]."""
         self.structures = Structures()
@@ -65,12 +68,15 @@ class Values:
         An array or structure without a way into it makes its point BadNotSupported; an integer beyond 2^53 is a text.
         """
         received = time.time_ns() if received is None else received
-        if sent is not None:
-            self.offset = sent - received
         self.clocks.look(positions, columns, received, self._timestamp)
-        readings = replace(self.plain(positions, columns, received), clock=self.clock(sent))
-        self.clocks.compare(columns.server, self.stamps.news(readings), received)
-        return self.stamps.apply(readings)
+        readings = self.plain(positions, columns, received)
+        news = self.stamps.news(readings)
+        self.clocks.compare(columns.server, news, received)
+        if sent is not None and news.any():
+            self._is_theirs = abs(int(readings.ts[news].max()) - sent) <= CLOSE_NS
+        clock = self.clock(sent)
+        self.offset = 0 if clock is None else clock - received
+        return self.stamps.apply(replace(readings, clock=clock))
 
     def plain(
         self,
@@ -98,8 +104,11 @@ class Values:
         )
 
     def clock(self, sent: int | None) -> int | None:
-        """Return what the clock of the rows' times said; None where it is ours."""
-        return None if self._timestamp == "receive" else sent
+        """Return what the clock of the rows' times said when they were sent; None: take ours.
+
+        `sent` is the server's; it counts where values that just changed bear its time, not a device's of its own.
+        """
+        return sent if self._is_theirs and self._timestamp != "receive" else None
 
     def _words(
         self,
