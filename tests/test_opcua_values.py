@@ -400,7 +400,7 @@ def test_a_history_that_came_too_late_is_asked_for_again_by_the_next_connection(
 
     async def late(self, params):
         if slow:
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(1.2)
         return await read(self, params)
 
     monkeypatch.setattr(InternalSession, "history_read", late)
@@ -412,7 +412,9 @@ def test_a_history_that_came_too_late_is_asked_for_again_by_the_next_connection(
             counted = []
             for is_slow in (True, False):
                 slow = is_slow
-                connector = opcua.Connector(source(url, history=True, timeout="500ms"), points(f"ns={index};s=n"))
+                connector = opcua.Connector(
+                    source(url, history=True, timeout="1s", period="10s"), points(f"ns={index};s=n")
+                )
                 await connector.connect()
                 connector.since = np.array([time.time_ns() - SECOND])
                 stream = connector.readings()
