@@ -22,7 +22,9 @@ from connectors.opcua.address import Name, Target, fault, parse
 from connectors.opcua.messages import read_response
 from connectors.opcua.values import BAD_INDEX_RANGE_NO_DATA, Stamps, Values
 from connectors.opcua.wire import Columns, Decoder
+from tests.running import until
 from tests.servers import within
+from tests.test_opcua import drain
 
 URI = "urn:plantproof:test"
 NOW = 1_800_000_000_000_000_000
@@ -417,9 +419,10 @@ def test_a_history_that_came_too_late_is_asked_for_again_by_the_next_connection(
                 )
                 await connector.connect()
                 connector.since = np.array([time.time_ns() - SECOND])
-                stream = connector.readings()
-                while not (connector.faults or connector.filled):
-                    await anext(stream)
+                reading = asyncio.create_task(drain(connector.readings()))
+                await until(lambda: connector.faults or connector.filled, 8)  # noqa: B023  waited for here
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
                 counted.append((connector.filled, dict(connector.faults)))
                 await connector.close()
             assert counted == [(False, {"history could not be read in time": 1}), (True, {})]
