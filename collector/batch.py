@@ -83,7 +83,7 @@ class Intake:
 
     def linked(self) -> None:
         """Begin a new link: which points its source knows is open again."""
-        self._answered[:] = False
+        self._answered[:], self._offset = False, 0
 
     def coverage(self, now_ns: int) -> dict[str, Any]:
         """Return how many points are configured, known to the source (monitored), and fresh at `now_ns`.
@@ -163,7 +163,10 @@ class Intake:
         begin = np.minimum(due, now)
         if self._quiet:  # silence is no sign there, and a persistent session brings what was said meanwhile
             begin[:] = now
-        rows = self.take(replace(gap, ts=np.maximum(begin, self.ts[live] + 1)))
+        # A clock that was ahead and was set right left a row of the future, which is not the last one.
+        stray = (self.ts[live] > now + AHEAD_NS) & (self.source_ts[live] <= now + AHEAD_NS)
+        last = np.where(stray, NS_NULL, self.ts[live])
+        rows = self.take(replace(gap, ts=np.maximum(begin, last + 1)))
         self.cut[live], self._heard, self._known = True, heard, known  # our own word is none of the source
         return rows
 

@@ -341,7 +341,7 @@ def delivered(*notes: Notification) -> tuple[list[Readings | SourceLost], list[l
             read_anew.append(positions)
 
         subscribed = Subscribed(Values(points("a"), "source", counted, Counter()), deliver, refresh, counted)
-        subscribed.fan = Fan([[0]])
+        subscribed.fan, subscribed.monitored = Fan([[0]]), np.zeros(1, np.intp)
         for one in notes:
             await subscribed.take(one)
 

@@ -1,6 +1,7 @@
 """What servers do to subscriptions: how they count messages, what they refuse, forget and leave unsaid."""
 
 import asyncio
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from connectors import opcua
 from connectors.base import Readings, SourceLost
 from connectors.opcua import audit, connector
 from connectors.opcua.sequence import Numbers
-from connectors.opcua.values import Stamps
+from connectors.opcua.values import Stamps, Values
+from connectors.opcua.wire import Columns
 from tests.servers import within
 from tests.test_opcua import URI, by_point, points, server, some, source
 
@@ -148,6 +150,27 @@ def test_gaps_and_heartbeats_bear_the_time_of_the_sources_clock(hours):
     assert gap.ts_recv == NOW + 30 * SECOND
 
 
+def test_a_gap_after_a_clock_was_set_right_begins_with_the_last_word_and_not_in_the_future():
+    intake = Intake([Point(point="a", asset="a", period="1s")], 0)
+    intake.take(by_clock(1, NOW + 8 * 3600 * SECOND, NOW, None))
+    intake.take(by_clock(1, NOW + 10 * SECOND, NOW + 10 * SECOND, None, 1.0))
+    (gap,) = intake.lost(NOW + 20 * SECOND)
+    assert gap.ts.tolist() == [NOW + 11 * SECOND]
+
+
+def test_a_clock_of_the_year_2262_stops_nothing():
+    made = Values([Point(point="a", asset="a", period="1s")], "source", Counter(), Counter())
+    intake = Intake([Point(point="a", asset="a", period="1s")], 0)
+    end = 2**63 - 1_000_000
+    for second in (0, 1, 2):
+        columns = Columns(
+            value=np.ones(1), valid=np.ones(1, bool), status=np.zeros(1, np.uint32), source=np.array([end + second]),
+            server=np.array([end + second]), text={}, large={}, opaque={},
+        )  # fmt: skip
+        intake.take(made.readings(np.zeros(1, np.intp), columns, NOW + second * SECOND, end + second))
+    assert intake.coverage(NOW + 2 * SECOND)["fresh"] == 1
+
+
 # --- a real server ---
 
 
@@ -262,6 +285,51 @@ def test_a_server_with_limits_that_it_does_not_state_is_asked_for_less(impatient
             assert reader.warnings() == []
 
     within(30, run)
+
+
+def test_a_server_that_stumbles_for_a_moment_is_read_together_again(impatient, monkeypatch):
+    read = InternalSession.read
+    asked: list[int] = []
+    stumbles = 0
+
+    async def stumbling(self, params):
+        nonlocal stumbles
+        asked.append(len(params.NodesToRead))
+        if len(params.NodesToRead) == 40 and len(asked) > 3 and stumbles < 2:
+            stumbles += 1
+            raise UaStatusCodeError(ua.StatusCodes.BadInternalError)
+        return await read(self, params)
+
+    monkeypatch.setattr(InternalSession, "read", stumbling)
+
+    async def run() -> None:
+        names = [f"v{n}" for n in range(40)]
+        async with server(**{n: ua.Variant(float(i)) for i, n in enumerate(names)}) as (url, _, _running):
+
+            async def until(found, _reader):
+                return len(asked) > 12
+
+            await follow(url, points(*names), until)
+            assert asked[-4:] == [40] * 4
+
+    within(20, run)
+
+
+def test_a_subscription_that_this_user_may_not_have_is_polled(impatient, monkeypatch):
+    async def refuse(self, *params, **settings):
+        raise UaStatusCodeError(ua.StatusCodes.BadUserAccessDenied)
+
+    monkeypatch.setattr(SubscriptionService, "create_subscription", refuse)
+
+    async def run() -> None:
+        async with server(a=ua.Variant(1.0)) as (url, _, _running):
+
+            async def until(found, reader):
+                return found.get(0, (0,))[0] == 1.0 and any("BadUserAccessDenied" in w for w in reader.warnings())
+
+            await follow(url, points("a", mode="subscribe"), until)
+
+    within(20, run)
 
 
 def test_points_that_a_server_learns_one_by_one_are_each_monitored_in_the_end(impatient):

@@ -5,6 +5,7 @@ subscription) is degraded alone: it is polled, asked for in smaller requests, an
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from connectors.base import Readings, SourceLost, SourceRefused, lost
 from connectors.opcua import address, security
 from connectors.opcua.audit import Audit
 from connectors.opcua.history import History
-from connectors.opcua.messages import ServiceFault, check_response, read_parameters
+from connectors.opcua.messages import CACHED, ServiceFault, check_response, read_parameters
 from connectors.opcua.polls import Group
 from connectors.opcua.resolve import Place, resolve
 from connectors.opcua.session import SESSION_OVER, Session, faults
@@ -76,7 +77,8 @@ class Connector:
         self._values = Values(points, source.timestamp, self.faults, self.flags)
         self._nodes: dict[int, ua.NodeId] = {}
         self._unknown: list[int] = []
-        self._degraded: dict[str, str] = {}
+        self._degraded: dict[int, str] = {}
+        self._keys = itertools.count()
         self._queue: asyncio.Queue[Readings | SourceLost | SourceRefused] = asyncio.Queue(WAITING)
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: Session | None = None
@@ -264,8 +266,11 @@ class Connector:
         await self._queue.put(self._values.readings(positions, columns, sent=sent))
 
     async def _refresh(self, positions: Sequence[int]) -> None:
-        """Read points once, now."""
-        await Group(self._here(), self._nodes, positions).read(self._deliver)
+        """Read points once, from what the server has; one that is slow to answer is no doubt in the link."""
+        try:
+            await Group(self._here(), self._nodes, positions, max_age=CACHED).read(self._deliver)
+        except TimeoutError:
+            log.warning("source %s: %s could not be read anew in time", self._source.id, self._names(positions))
 
     async def _fill(self, since: NDArray[np.int64]) -> None:
         """Fill gaps from the server's history, once what is live has begun: so that nothing falls between the two."""
@@ -273,7 +278,8 @@ class Connector:
         while time.monotonic() < patience and (self._values.stamps.turns[known] == 0).any():  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
         history = History(self._here(), self._values, self.faults)
-        until = time.time_ns() + self._values.offset
+        newest = int(self._values.stamps.ts[known].max(initial=0))  # the source's clock may be ahead of ours
+        until = max(time.time_ns() + self._values.offset, newest)
         async for readings in history.fill(self._nodes, since, until):
             await self._queue.put(readings)
         self.filled = history.complete
@@ -282,7 +288,7 @@ class Connector:
 
     async def _follow(self, period: int, positions: list[int]) -> None:
         """Subscribe to points; while the server refuses a subscription they are polled, and it is tried again."""
-        key = f"{period} {positions[0]}"
+        key = next(self._keys)
         while isinstance(outcome := await self._subscribe(period, positions), int):
             name = ua.StatusCode(ua.UInt32(outcome)).name
             told = f"{self._names(positions)} are polled: the server refuses a subscription with {name}"
@@ -291,7 +297,7 @@ class Connector:
         self._degraded.pop(key, None)
         await self._watch(*outcome, positions, period)
 
-    def _degrade(self, key: str, told: str) -> None:
+    def _degrade(self, key: int, told: str) -> None:
         if self._degraded.get(key) != told:
             log.warning("source %s: %s", self._source.id, told)
         self._degraded[key] = told
@@ -315,7 +321,7 @@ class Connector:
                     self._publisher.remove(subscribed)  # an empty one would only use up what the server has
                     await session.services.delete_subscriptions([subscribed.id])
                 return subscribed, refused
-        except SourceLost as error:
+        except (SourceLost, SourceRefused) as error:
             fault = error.__cause__
             if isinstance(fault, ServiceFault) and fault.code not in SESSION_OVER:
                 return fault.code
@@ -339,7 +345,7 @@ class Connector:
 
         A poll says each time why a point has no value, and finds it when the server has it.
         """
-        key = f"{period} {next(iter(refused))} alone"
+        key = next(self._keys)
         while refused:
             names = ", ".join(sorted({ua.StatusCode(ua.UInt32(code)).name for code in refused.values()}))
             told = f"{self._names(list(refused))} are polled: the server refuses to monitor them with {names}"

@@ -39,12 +39,15 @@ TOO_MUCH = frozenset({
     0x80B8_0000,  # BadRequestTooLarge
     0x80B9_0000,  # BadResponseTooLarge
     0x8008_0000,  # BadEncodingLimitsExceeded
-    0x8006_0000,  # BadEncodingError
+})  # fmt: skip
+"""StatusCodes of a whole request that a smaller one does not meet."""
+STUMBLES = frozenset({
     0x8001_0000,  # BadUnexpectedError
     0x8002_0000,  # BadInternalError
     0x8003_0000,  # BadOutOfMemory
+    0x8006_0000,  # BadEncodingError
 })  # fmt: skip
-"""StatusCodes of a whole request that a smaller one may not meet."""
+"""StatusCodes of a whole request that may pass, or be of one of its nodes."""
 
 
 class ServiceFault(Exception):  # noqa: N818  the standard's name

@@ -9,12 +9,14 @@ import numpy as np
 from asyncua import ua
 from numpy.typing import NDArray
 
-from connectors.opcua.messages import FRESH, TOO_MUCH, Encoded, ServiceFault, read_parameters, read_response
+from connectors.opcua.messages import FRESH, STUMBLES, TOO_MUCH, Encoded, ServiceFault, read_parameters, read_response
 from connectors.opcua.session import Session
 from connectors.opcua.wire import Columns, Decoder, refused
 
 log = logging.getLogger("plantproof.opcua")
 
+PATIENCE = 3
+"""So many times a request may fail as a whole for no stated reason before it is halved to find the node."""
 AT_ONCE = 4
 """Requests of one group that are under way together."""
 K = TypeVar("K", bound=Hashable)
@@ -63,19 +65,24 @@ class _Chunk:
         self.nodes, self._of, self._max_age = nodes, points, max_age
         self._fan = Fan(points)
         self._session, self._decoder = session, Decoder()
+        self._stumbles, self.is_too_much = 0, False
         self._request: Encoded = session.encode(ua.ReadRequest(Parameters=read_parameters(nodes, max_age=max_age)))
 
     async def read(self, take: Take) -> bool:
-        """Read once and hand over; returns False where the request is too much for the server."""
+        """Read once and hand over; returns False where the request is to be halved."""
         count, sent = len(self.nodes), None
         try:
             columns, sent = read_response(await self._session.exchange(self._request), self._decoder, count)
         except ServiceFault as error:
-            if error.code not in TOO_MUCH:
+            if error.code not in TOO_MUCH | STUMBLES:
                 raise
-            if count > 1:
+            self._stumbles += 1
+            self.is_too_much = error.code in TOO_MUCH
+            if count > 1 and (error.code in TOO_MUCH or self._stumbles >= PATIENCE):
                 return False
             columns = refused(count, error.code)
+        else:
+            self._stumbles = 0
         await take(*self._fan.spread(None, columns), sent)
         return True
 
@@ -115,7 +122,8 @@ class Group:
         done = [await some[0].read(take)] if len(some) == 1 else await asyncio.gather(*(c.read(take) for c in some))
         for chunk in (chunk for chunk, is_done in zip(some, done, strict=True) if not is_done):
             log.warning("%d nodes in one request are too many for %s", len(chunk.nodes), self._session.url)
-            self._session.take_less(len(chunk.nodes) // 2)
+            if chunk.is_too_much:
+                self._session.take_less(len(chunk.nodes) // 2)
             halves = chunk.halves()
             at = self._parts.index(chunk)
             self._parts[at : at + 1] = halves

@@ -254,7 +254,7 @@ class Session:
         wanted = [ObjectIds.Server_NamespaceArray, *_LIMITS.values()]
         request = read_parameters([ua.NodeId(ua.Int32(number)) for number in wanted])
         names, *limits = [v.Value.Value if v.Value is not None else None for v in await self.services.read(request)]
-        self.namespaces = tuple(names) if isinstance(names, list) else ()
+        self.namespaces = tuple(names) if isinstance(names, list) else self.namespaces
         stated = {name: n for name, n in zip(_LIMITS, limits, strict=True) if isinstance(n, int)}
         self.limits = Limits(**{name: min(n or UNLIMITED, UNLIMITED) for name, n in stated.items()})
 

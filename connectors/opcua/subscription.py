@@ -115,6 +115,8 @@ class Subscribed:
         self.heard = self.taken = time.monotonic()
         """When a message came last, and when one was last taken in whole (monotonic) [s]."""
         self.fan = Fan([])
+        self.monitored = np.empty(0, np.intp)
+        """Positions of the points that the server monitors."""
         self.acknowledge: Callable[[int], None] = lambda _number: None
         """Called with the number of a message that is safe."""
         self._values, self._deliver, self._refresh, self._faults = values, deliver, refresh, faults
@@ -148,6 +150,8 @@ class Subscribed:
             log.warning("%d points are monitored without deadband: the server refuses their filter", len(again))
             refused = {h: code for h, code in refused.items() if h not in again}
             refused |= await self._monitor(session, {handle: items[handle] for handle in again}, filtered=False)
+        monitored = [p for handle, of_one in enumerate(of_item) if handle not in refused for p in of_one]
+        self.monitored = np.array(monitored, np.intp)
         return {position: code for handle, code in refused.items() for position in of_item[handle]}
 
     async def _open(self, session: Session, seconds: float) -> None:
@@ -211,7 +215,7 @@ class Subscribed:
         stale = await self._fetch(missing, note, received) if missing else False
         await self._changes(note, received)
         if stale:
-            await self._refresh(np.unique(self.fan.points).tolist())
+            await self._refresh(self.monitored.tolist())
         if note.ended is not None:
             name = ua.StatusCode(ua.UInt32(note.ended)).name
             await self._deliver(SourceLost(f"the server ended a subscription: {name}"))
@@ -219,7 +223,7 @@ class Subscribed:
         if not note.is_data or time.monotonic() - self._stood >= STAND_S:
             # What a publish does not mention stands, as after a keep-alive; the agent's heartbeats live on that.
             clock = self._values.clock(note.sent)
-            await self._deliver(replace(lost(np.empty(0, np.intp), received), clock=clock, stands=self.fan.points))
+            await self._deliver(replace(lost(np.empty(0, np.intp), received), clock=clock, stands=self.monitored))
             self._stood = time.monotonic()
         self._known = self._now(note, received)
         self.heard = self.taken = time.monotonic()
@@ -281,9 +285,8 @@ class Subscribed:
         log.warning("%d notifications were missing, %d of them could not be fetched again", len(missing), lost_ones)
         if lost_ones:
             self._faults["a notification was lost"] += lost_ones
-            points = np.unique(self.fan.points)
             now = self._now(before, received)
-            await self._deliver(self._gap(points, received, now, self._known, BAD_NO_COMMUNICATION))
+            await self._deliver(self._gap(self.monitored, received, now, self._known, BAD_NO_COMMUNICATION))
         return lost_ones > 0
 
     async def _again(self, number: int) -> Notification | None:

@@ -31,6 +31,8 @@ OVERFLOW = 0x480
 BAD_INDEX_RANGE_NO_DATA = 0x8037_0000
 FUTURE_NS = 60_000_000_000
 """So far ahead of ours a clock may be [ns]."""
+PLAUSIBLE_NS = 366 * 86_400 * 1_000_000_000
+"""A server's clock that is further off is none [ns]."""
 CLOSE_NS = 5_000_000_000
 """So near to the server's clock the time of a value that just changed must be, to be of that clock [ns]."""
 _YEAR_2001 = 978_307_200_000_000_000
@@ -56,7 +58,8 @@ class Values:
         self.structures = Structures()
         self._points, self._scaling = points, Scaling(points)
         self._timestamp, self._faults = timestamp, faults
-        self.stamps, self.clocks = Stamps(len(points)), Clocks(len(points), flags)
+        slack = max((point.period or 0 for point in points), default=0)
+        self.stamps, self.clocks = Stamps(len(points)), Clocks(len(points), flags, slack)
 
     def readings(
         self, positions: NDArray[np.intp], columns: Columns, received: int | None = None, sent: int | None = None
@@ -71,7 +74,10 @@ class Values:
         self.clocks.look(positions, columns, received, self._timestamp)
         readings = self.plain(positions, columns, received)
         news = self.stamps.news(readings)
-        self.clocks.compare(columns.server, news, received)
+        judged = news if self._timestamp != "receive" else np.zeros(len(news), np.bool_)
+        self.clocks.compare(columns.server, judged, received)
+        if sent is not None and abs(sent - received) > PLAUSIBLE_NS:
+            sent = None
         if sent is not None and news.any():
             self._is_theirs = abs(int(readings.ts[news].max()) - sent) <= CLOSE_NS
         clock = self.clock(sent)
@@ -264,8 +270,9 @@ class Stamps:
 class Clocks:
     """Watches the clocks of source and server: what they say is kept, and flagged where it cannot be."""
 
-    def __init__(self, points: int, flags: Counter[str]) -> None:
-        """Take the number of points, and where to count those whose clock errs."""
+    def __init__(self, points: int, flags: Counter[str], slack: int = 0) -> None:
+        """Take the number of points, where to count those whose clock errs, and how old a change may be [ns]."""
+        self._slack = slack
         self._state = np.zeros(points, np.uint8)
         self._flags = flags
         self.skew_ns: int | None = None
@@ -292,7 +299,8 @@ class Clocks:
         stated = server[(news & (server > UNUSABLE_NS)) | (server > received + FUTURE_NS)]
         if not len(stated):
             return
-        self.skew_ns = skew = int(stated.max()) - received
+        skew = int(stated.max()) - received
+        self.skew_ns = skew = skew if skew > 0 else min(0, skew + self._slack)
         skewed = abs(skew) > FUTURE_NS
         if skewed and not self._skewed:
             self._flags[f"the server's clock is {'ahead' if skew > 0 else 'behind'} by more than a minute"] += 1
