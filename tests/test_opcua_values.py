@@ -332,9 +332,11 @@ def test_the_servers_clock_counts_where_the_values_bear_its_time(timestamp, ahea
     assert readings.clock == (theirs if counts else None)
 
 
-def test_before_any_value_changed_the_clock_is_ours():
+@pytest.mark.parametrize(("ahead", "counts"), [(SECOND // 10, True), (SECOND, False)])
+def test_before_any_value_changed_the_servers_clock_counts_where_it_is_as_good_as_ours(ahead, counts):
     made, _ = values(1)
-    assert made.readings(np.zeros(1, np.intp), columns([NOW]), NOW, NOW).clock is None
+    readings = made.readings(np.zeros(1, np.intp), columns([NOW - 9 * SECOND]), NOW, NOW + ahead)
+    assert readings.clock == (NOW + ahead if counts else None)
 
 
 def of(ts: int, code: int, received: int) -> Readings:

@@ -222,7 +222,7 @@ class Subscribed:
             return
         if not note.is_data or time.monotonic() - self._stood >= STAND_S:
             # What a publish does not mention stands, as after a keep-alive; the agent's heartbeats live on that.
-            clock = self._values.clock(note.sent)
+            clock = self._values.clock(note.sent, received)
             await self._deliver(replace(lost(np.empty(0, np.intp), received), clock=clock, stands=self.monitored))
             self._stood = time.monotonic()
         self._known = self._now(note, received)
@@ -253,7 +253,7 @@ class Subscribed:
 
     def _now(self, note: Notification, received: int) -> int:
         """Return when a message was sent, by the clock of its rows' times; the receive time where it is ours."""
-        sent = self._values.clock(note.sent)
+        sent = self._values.clock(note.sent, received)
         return received if sent is None else sent
 
     def _gap(self, positions: NDArray[np.intp], received: int, now: int, since: int, status: int) -> Readings:

@@ -33,6 +33,8 @@ FUTURE_NS = 60_000_000_000
 """So far ahead of ours a clock may be [ns]."""
 PLAUSIBLE_NS = 366 * 86_400 * 1_000_000_000
 """A server's clock that is further off is none [ns]."""
+NEAR_NS = 200_000_000
+"""So near to ours a server's clock may stand for it [ns]."""
 CLOSE_NS = 5_000_000_000
 """So near to the server's clock the time of a value that just changed must be, to be of that clock [ns]."""
 _YEAR_2001 = 978_307_200_000_000_000
@@ -80,7 +82,7 @@ class Values:
             sent = None
         if sent is not None and news.any():
             self._is_theirs = abs(int(readings.ts[news].max()) - sent) <= CLOSE_NS
-        clock = self.clock(sent)
+        clock = self.clock(sent, received)
         self.offset = 0 if clock is None else clock - received
         return self.stamps.apply(replace(readings, clock=clock))
 
@@ -109,12 +111,15 @@ class Values:
             text=text if text is not None and any(word is not None for word in text) else None,
         )
 
-    def clock(self, sent: int | None) -> int | None:
+    def clock(self, sent: int | None, received: int) -> int | None:
         """Return what the clock of the rows' times said when they were sent; None: take ours.
 
-        `sent` is the server's; it counts where values that just changed bear its time, not a device's of its own.
+        `sent` is the server's; it counts where values that just changed bear its time, not a device's of its own, and
+        where it is as good as ours.
         """
-        return sent if self._is_theirs and self._timestamp != "receive" else None
+        if sent is None or self._timestamp == "receive":
+            return None
+        return sent if self._is_theirs or abs(sent - received) <= NEAR_NS else None
 
     def _words(
         self,
