@@ -68,7 +68,7 @@ class Intake:
         )  # whether the last stored row came late: a newer one with another value stands
         self.cut = np.zeros(n, np.bool_)  # whether the last stored row is our own word that the link is lost
         self.heartbeat = np.array([p.heartbeat for p in points], np.int64)
-        self.lag = np.array([p.period or 0 for p in points], np.int64)
+        self.lag = np.array([max(p.period or 0, p.sampling or 0) for p in points], np.int64)
         self.deadband = np.array([p.deadband for p in points])
         self.subscribed = np.array([p.mode == "subscribe" for p in points], np.bool_)
         self.always = np.array([p.store == "all" for p in points], np.bool_)
@@ -159,7 +159,9 @@ class Intake:
         # subscription, or when the first poll was missed, by the source's clock; and after the last row, not among
         # the rows before it.
         heard, known, now = self._heard.copy(), self._known.copy(), now_ns + self._offset
-        due = np.where(known[live] != NS_NULL, known[live], now) + np.where(self.subscribed[live], 1, self.lag[live])
+        # What changed within the last sampling interval may not have been in the last message.
+        due = np.where(known[live] != NS_NULL, known[live], now)
+        due += np.where(self.subscribed[live], 1 - self.lag[live], self.lag[live])
         begin = np.minimum(due, now)
         if self._quiet:  # silence is no sign there, and a persistent session brings what was said meanwhile
             begin[:] = now

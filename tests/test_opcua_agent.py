@@ -178,7 +178,8 @@ def test_a_subscribed_points_gap_begins_with_the_last_word_of_its_subscription()
     intake.take(heard(2, 10 * SECOND))
     intake.take(nothing(12 * SECOND))  # a keep-alive: what is subscribed stands
     (rows,) = intake.lost(15 * SECOND)
-    assert rows.ts.tolist() == [12 * SECOND + 1, 11 * SECOND]
+    # What changed less than a sampling interval before that may not have been in it.
+    assert rows.ts.tolist() == [11 * SECOND + 1, 11 * SECOND]
 
 
 def test_silence_of_a_source_that_speaks_when_it_will_is_no_gap():

@@ -124,7 +124,7 @@ def test_what_one_subscription_says_to_stand_is_no_word_of_another():
     empty = of([], NOW + 9 * SECOND)
     intake.take(Readings(**{f: getattr(empty, f) for f in empty.__slots__} | {"stands": np.array([0])}))
     (gap,) = intake.lost(NOW + 10 * SECOND)
-    assert gap.ts.tolist() == [NOW + 9 * SECOND + 1, NOW + 1]
+    assert gap.ts.tolist() == [NOW + 8 * SECOND + 1, NOW + 1]
 
 
 def by_clock(n: int, ts: int, received: int, clock: int | None, value: float = 0.0) -> Readings:
@@ -146,7 +146,7 @@ def test_gaps_and_heartbeats_bear_the_time_of_the_sources_clock(hours):
     rows = intake.take(by_clock(2, NOW + off, NOW + 6 * SECOND + SECOND // 10, NOW + off + 6 * SECOND))
     assert rows[0].ts.tolist() == [NOW + off + 5 * SECOND] * 2  # they stood one period ago
     (gap,) = intake.lost(NOW + 30 * SECOND)
-    assert gap.ts.tolist() == [NOW + off + 6 * SECOND + 1, NOW + off + 7 * SECOND]
+    assert gap.ts.tolist() == [NOW + off + 5 * SECOND + 1, NOW + off + 7 * SECOND]
     assert gap.ts_recv == NOW + 30 * SECOND
 
 

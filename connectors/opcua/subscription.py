@@ -122,6 +122,7 @@ class Subscribed:
         self._values, self._deliver, self._refresh, self._faults = values, deliver, refresh, faults
         self._sequence = Numbers()
         self._stood = -math.inf
+        self._sampling = 0  # longest sampling interval [ns]
         self._known = 0  # when the last message was sent, by the clock of its rows' times
         self._session: Session | None = None
         self._republish = Decoder(lead=4)
@@ -141,7 +142,7 @@ class Subscribed:
         """
         self._session = session
         items, of_item = fanned({p: Item.of(points[p], node, period) for p, node in nodes.items()}, nodes)
-        self.fan = Fan(of_item)
+        self.fan, self._sampling = Fan(of_item), max(item.sampling for item in items)
         await self._open(session, period / NS_PER_SECOND)
         opened(self)
         refused = await self._monitor(session, dict(enumerate(items)), filtered=True)
@@ -225,7 +226,7 @@ class Subscribed:
             clock = self._values.clock(note.sent, received)
             await self._deliver(replace(lost(np.empty(0, np.intp), received), clock=clock, stands=self.monitored))
             self._stood = time.monotonic()
-        self._known = self._now(note, received)
+        self._known = self._now(note, received) - self._sampling  # what changed since may come with the next one
         self.heard = self.taken = time.monotonic()
 
     async def _changes(self, note: Notification, received: int) -> None:
