@@ -74,7 +74,7 @@ def test_a_channel_that_gets_new_keys_again_and_again_loses_no_answer(tmp_path, 
             await connector.close()
             assert opened > 5
             assert not recorder.holds(PASSWORD)
-            assert b"v17" not in recorder.sent
+            assert b"v1700" not in recorder.sent  # five bytes, which no cipher text spells by chance
 
     within(60, run)
 
