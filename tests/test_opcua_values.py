@@ -332,6 +332,16 @@ def test_the_servers_clock_counts_where_the_values_bear_its_time(timestamp, ahea
     assert readings.clock == (theirs if counts else None)
 
 
+def test_one_message_of_an_impossible_time_is_not_taken_for_the_clock():
+    made, _ = values(1)
+    for second in (0, 1):
+        made.readings(
+            np.zeros(1, np.intp), columns([NOW + second * SECOND]), NOW + second * SECOND, NOW + second * SECOND
+        )
+    assert made.clock(NOW + 2 * SECOND, NOW + 2 * SECOND) == NOW + 2 * SECOND
+    assert made.clock(7_258_118_400 * SECOND, NOW + 3 * SECOND) is None  # a keep-alive that says 2200
+
+
 @pytest.mark.parametrize(("ahead", "counts"), [(SECOND // 10, True), (SECOND, False)])
 def test_before_any_value_changed_the_servers_clock_counts_where_it_is_as_good_as_ours(ahead, counts):
     made, _ = values(1)

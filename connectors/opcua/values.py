@@ -78,8 +78,6 @@ class Values:
         news = self.stamps.news(readings)
         judged = news if self._timestamp != "receive" else np.zeros(len(news), np.bool_)
         self.clocks.compare(columns.server, judged, received)
-        if sent is not None and abs(sent - received) > PLAUSIBLE_NS:
-            sent = None
         if sent is not None and news.any():
             self._is_theirs = abs(int(readings.ts[news].max()) - sent) <= CLOSE_NS
         clock = self.clock(sent, received)
@@ -117,7 +115,7 @@ class Values:
         `sent` is the server's; it counts where values that just changed bear its time, not a device's of its own, and
         where it is as good as ours.
         """
-        if sent is None or self._timestamp == "receive":
+        if sent is None or self._timestamp == "receive" or abs(sent - received) > PLAUSIBLE_NS:
             return None
         return sent if self._is_theirs or abs(sent - received) <= NEAR_NS else None
 
