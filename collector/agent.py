@@ -369,7 +369,9 @@ class Agent:
         """Take into status what connectors warn of, and how many points are fresh."""
         for source, (connector, intake) in self._links.items():
             status = self.status.sources[source]
-            status.warnings = connector.warnings() if status.state == "connected" else []
+            connected = status.state == "connected"
+            status.warnings = connector.warnings() if connected else []
+            status.link = dict(connector.figures()) if connected else {}
             self.status.sources[source].coverage = intake.coverage(time.time_ns())
 
     def _write_status(self) -> None:

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from config.plant import Point
 from config.schema import SAMPLE
-from config.status import BAD, BAD_CONFIGURATION_ERROR, BAD_NO_COMMUNICATION, BAD_NODE_ID_UNKNOWN, BAD_SHUTDOWN
+from config.status import (
+    BAD,
+    BAD_CONFIGURATION_ERROR,
+    BAD_NO_COMMUNICATION,
+    BAD_NODE_ID_UNKNOWN,
+    BAD_OUT_OF_RANGE,
+    BAD_SHUTDOWN,
+)
 from connectors.base import Readings, lost
 from connectors.columns import rounds
 
@@ -70,6 +77,9 @@ class Intake:
         self.heartbeat = np.array([p.heartbeat for p in points], np.int64)
         self.lag = np.array([max(p.period or 0, p.sampling or 0) for p in points], np.int64)
         self.deadband = np.array([p.deadband for p in points])
+        self.minimum = np.array([-np.inf if p.minimum is None else p.minimum for p in points], np.float64)
+        self.maximum = np.array([np.inf if p.maximum is None else p.maximum for p in points], np.float64)
+        self._has_limits = any(p.minimum is not None or p.maximum is not None for p in points)
         self.subscribed = np.array([p.mode == "subscribe" for p in points], np.bool_)
         self.always = np.array([p.store == "all" for p in points], np.bool_)
         self.good_ts = np.full(n, NS_NULL, np.int64)  # newest source time of a value that was not bad
@@ -117,6 +127,7 @@ class Intake:
 
     def fill(self, readings: Readings) -> list[Rows]:
         """Return every row of a source's history, to stand in the gap that it fills; what is live goes on beside it."""
+        readings = self._limited(readings)
         points = readings.points
         np.maximum.at(self.ts, points, readings.ts)
         np.maximum.at(self.good_ts, points, np.where(readings.status < BAD, readings.ts, NS_NULL))
@@ -142,6 +153,7 @@ class Intake:
         """
         if not len(readings.points):
             return self._stand(readings)
+        readings = self._limited(readings)
         self._note(readings)
         text = np.array(readings.text, np.object_) if readings.text is not None else None
         taken = [self._round(readings, text, positions) for positions in rounds(readings.points)]
@@ -175,6 +187,17 @@ class Intake:
     def shutdown(self, now_ns: int) -> list[Rows]:
         """Return the rows that end the data when the agent stops."""
         return self.lost(now_ns, BAD_SHUTDOWN)
+
+    def _limited(self, readings: Readings) -> Readings:
+        """Return the readings with values beyond the points' limits bad; the values stay."""
+        if not self._has_limits:
+            return readings
+        value, points = readings.value, readings.points
+        beyond = readings.valid & ((value < self.minimum[points]) | (value > self.maximum[points]))
+        beyond &= readings.status < BAD
+        if not beyond.any():
+            return readings
+        return replace(readings, status=np.where(beyond, np.uint32(BAD_OUT_OF_RANGE), readings.status))
 
     def _clock(self, readings: Readings) -> int:
         """Return what the clock of these rows' times said when they were sent, and learn how far it is from ours."""

@@ -16,7 +16,7 @@ from collector.status import read_status
 from config import exits
 from config.faults import ConfigError, Fault
 from config.load import load_plant
-from config.plant import Plant
+from config.plant import Plant, Source
 from config.samples import SampleFileError
 from config.units import parse_duration
 from connectors import base as connectors
@@ -68,13 +68,16 @@ def load_checked(path: Path, *, secrets: bool = False) -> Plant:
 @click.command()
 @PLANT
 @click.option("--json", "as_json", is_flag=True, help="Print the faults as a JSON list.")
-def check(plant: Path, *, as_json: bool) -> None:
+@click.option("--reads", is_flag=True, help="Print every address that will be read, for sign-off.")
+def check(plant: Path, *, as_json: bool, reads: bool) -> None:
     """Validate a plant's configuration without connecting to anything.
 
     \b
-    Example:  plantproof check /etc/plantproof
+    Examples:  plantproof check /etc/plantproof
+               plantproof check /etc/plantproof --reads
 
-    Lists every fault at once with its place and the next step, and exits 78 when there is one.
+    Lists every fault at once with its place and the next step, and exits 78 when there is one. Without faults it
+    prints what will be read of each source.
     """
     faults: list[Fault] = []
     loaded = None
@@ -96,11 +99,21 @@ def check(plant: Path, *, as_json: bool) -> None:
             f"{len(loaded.sinks)} sinks"
         )
         for source in loaded.sources:
-            if not any(point.source == source.id for point in loaded.points):
-                note = f"note: source {source.id} has no points; name it in the source column of points.csv"
-                click.echo(note, err=True)
+            _print_reads(loaded, source, whole=reads)
     if faults:
         sys.exit(exits.CONFIG)
+
+
+def _print_reads(plant: Plant, source: Source, *, whole: bool) -> None:
+    """Print what will be read of a source: its polls, and with `whole` every address."""
+    points = [point for point in plant.points if point.source == source.id]
+    if not points:
+        click.echo(f"note: source {source.id} has no points; name it in the source column of points.csv", err=True)
+        return
+    click.echo(f"source {source.id} ({source.url}):")
+    for line in connectors.load(source.kind).reads(source, points):
+        if whole or not line.startswith("    "):
+            click.echo(f"  {line}")
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
@@ -222,6 +235,12 @@ def _print_points(source: dict[str, Any]) -> None:
         more = covered["configured"] - covered["fresh"] - len(covered["not_fresh"])
         rest = f"; not fresh: {others}{f' and {more} more' if more > 0 else ''}" if others else ""
         click.echo(f"           {line}{rest}")
+    if link := source.get("link"):
+        click.echo(
+            f"           link busy {link['bus_time']:.0%}, {link['requests_a_cycle']} requests a cycle, "
+            f"{link['requests_per_s']:g} a second, {link['request_ms']:g} ms each (longest {link['longest_ms']:g} ms), "
+            f"{link['polls_missed']} polls missed"
+        )
     for warning in source.get("warnings", ()):
         click.echo(f"           warning: {warning}")
     for reason, count in source.get("flags", {}).items():

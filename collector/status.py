@@ -39,6 +39,8 @@ class SourceStatus:
     """So many of them stand in the ledger."""
     warnings: list[str] = field(default_factory=list)
     """What a person should know of a connection that works."""
+    link: dict[str, float | int] = field(default_factory=dict)
+    """How the link itself does, by the connector's own names."""
     coverage: dict[str, Any] = field(default_factory=dict)
     """Points: configured, monitored, fresh, and the first few that are not fresh."""
     last_data: float | None = None

@@ -10,6 +10,7 @@ from config.plant import Calendar, Plant, Point, groups
 from config.units import METER_UNITS
 
 _METERS = {"energy": ("energy", "volume", "mass"), "power": ("power",)}
+_MODBUS = ("scale_register", "no_value")
 _ONCE = ("state", "product", "ideal_cycle")
 _COUNTING = ("total", "good", "reject", "rework")
 
@@ -64,6 +65,14 @@ def _point(plant: Plant, point: Point, places: Places) -> Iterator[Fault]:
     if point.role == "state" and point.states not in plant.states:
         hint = _near(point.states, list(plant.states)) or f"write one of {', '.join(plant.states)}"
         yield Fault(f"{place} column states", thing, point.states, "is no state map", hint)
+    kind = next((s.kind for s in plant.sources if s.id == point.source), None)
+    for column in _MODBUS if kind not in ("modbus", None) else ():
+        if value := getattr(point, column):
+            rule = f"is for Modbus sources, and {point.source} is {kind}"
+            yield Fault(f"{place} column {column}", thing, value, rule, "empty the cell")
+    if point.minimum is not None and point.maximum is not None and point.minimum > point.maximum:
+        rule = f"is above the maximum, {point.maximum:g}: every value would be bad"
+        yield Fault(f"{place} column minimum", thing, point.minimum, rule, "mend one of them")
     yield from _counts(point, thing, place)
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from config.plant import Duration, Plant, Sink, Size, Source, Spool
+from config.plant import Device, Duration, Plant, Sink, Size, Source, Spool
 
 # Kinds of pydantic's errors, by their beginning, in words of the plant: rule, next step.
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -38,7 +38,7 @@ _HIDDEN = ("password", "token", "user", "url")
 _MEASURES = tuple(get_args(annotated)[1] for annotated in (Duration, Size))
 _WITH_UNIT = frozenset(
     name
-    for model in (Source, Plant, Sink, Spool)
+    for model in (Source, Device, Plant, Sink, Spool)
     for name, field in model.model_fields.items()
     if any(measure in field.metadata for measure in _MEASURES)
 )

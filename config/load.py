@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from config import maps
 from config.checks import cross_check
 from config.faults import ConfigError, Fault, did_you_mean, faults_of, misread
 from config.plant import (
@@ -151,7 +152,7 @@ class _Loader:
         wanted = "products" in plant or (self.root / "products.csv").exists()
         return {
             "assets": tuple(self._rows(Asset, plant.get("assets", "assets.csv"), ("asset",), ("asset",))),
-            "points": tuple(self._rows(Point, plant.get("points", "points.csv"), ("point", "asset"), ("point",))),
+            "points": tuple(self._points(plant.get("points", "points.csv"))),
             "products": tuple(
                 self._rows(
                     Product,
@@ -163,6 +164,27 @@ class _Loader:
             if wanted
             else (),
         }
+
+    def _points(self, file: object) -> Iterator[Point]:
+        """Yield the point table's points; a row with a map stands for all the points of the map."""
+        seen = set()
+        for point in self._rows(Point, file, ("point", "asset"), ("point",)):
+            if not point.map:
+                yield point
+                continue
+            place = f"{self.places['Point', point.point]} column"
+            written = [name for name in point.model_fields_set if name != "columns"]
+            shared = {"asset": point.asset, "source": point.source, **maps.taken(point, written)}
+            for cells, where, name in maps.expand(point, place, written, self.root, self.faults):
+                if name in seen or ("Point", name) in self.places:
+                    rule = "stands in the point table already"
+                    self._fault(f"{place} point", "point", name, rule, "name one of the two otherwise")
+                    continue
+                seen.add(name)
+                made = self._model(Point, cells | shared, where, thing=f"point {name}")
+                if made is not None:
+                    self.places["Point", name] = where.removesuffix(" column")
+                    yield made
 
     def _rows(self, model: type[M], file: object, required: Sequence[str], key: Sequence[str]) -> Iterator[M]:
         if not isinstance(file, str) or not file or "\0" in file:

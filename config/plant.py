@@ -11,14 +11,17 @@ import re
 import zoneinfo
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from config.units import METER_UNITS, Unit, parse_duration, parse_size
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+MODBUS_TIMEOUT_NS = 1_000_000_000
+"""How long a Modbus unit may take to answer, if nothing else is said [ns]."""
 
 Element = Literal["production", "setup", "delay", "idle", "planned"]
 
@@ -82,6 +85,9 @@ def _yes_no(value: object) -> object:
 Duration = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
 """A duration [ns], written as in "5s"."""
 
+Pause = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
+"""A duration that may be 0 [ns]."""
+
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 """A size [B], written as in "64MiB"."""
 
@@ -93,6 +99,24 @@ class Model(BaseModel):
     """Base of all models: frozen, and unknown keys are faults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Device(Model):
+    """One Modbus unit that wants to be asked otherwise than its neighbours on the link."""
+
+    unit: int = Field(ge=0, le=255)
+    timeout: Pause = 0
+    """How long it may take to answer [ns]; 0: as the source."""
+    pause: Pause = 0
+    """Silence before a request to it [ns], where it is longer than the source's."""
+    max_registers: int | None = Field(default=None, ge=1, le=125)
+    """Registers in a request; empty: as the source."""
+    max_bits: int | None = Field(default=None, ge=1, le=2000)
+    """Coils or discrete inputs in a request; empty: as the source."""
+    max_gap: int | None = Field(default=None, ge=0, le=124)
+    """Unasked registers that are read along; empty: as the source."""
+    forbidden: tuple[str, ...] = ()
+    """Ranges that must not be read, besides the source's."""
 
 
 class Source(Model):
@@ -117,7 +141,7 @@ class Source(Model):
     user_key: Path | None = None
     """Private key of `user_certificate`."""
     certificate: Path | None = None
-    """OPC UA: the agent's own application certificate; empty: one is made in `pki`/own on first use."""
+    """OPC UA: the agent's own application certificate; empty: one is made in `pki`/own on first use. TLS: ours."""
     private_key: Path | None = None
     """Private key of `certificate`."""
     pki: Path = Path("pki")
@@ -132,12 +156,40 @@ class Source(Model):
     """MQTT client id; names the persistent session."""
     unit: int = Field(default=1, ge=0, le=255)
     """Modbus unit where an address names none."""
+    device: tuple[Device, ...] = ()
+    """Modbus units that differ from the others of the link."""
+    pause: Pause = 0
+    """Modbus: silence before each request [ns]."""
+    pause_after_connect: Pause = 0
+    """Modbus: silence after connecting, for devices that are not ready at once [ns]."""
+    retries: int = Field(default=1, ge=0, le=10)
+    """Modbus: how often a unit that was silent is asked again before it rests."""
+    max_registers: int = Field(default=125, ge=1, le=125)
+    """Modbus: registers in a request."""
+    max_bits: int = Field(default=2000, ge=1, le=2000)
+    """Modbus: coils or discrete inputs in a request."""
+    max_gap: int = Field(default=16, ge=0, le=124)
+    """Modbus: so many unasked registers are read along rather than ask twice; of bits sixteen times as many."""
+    forbidden: tuple[str, ...] = ()
+    """Modbus: ranges that must not be read, not even along: holding:100-199, 3/input:7."""
+    ca: Path | None = None
+    """TLS: certificates that are trusted (PEM); empty: those of the operating system."""
+    server_name: str = ""
+    """TLS: the host name in the server's certificate, where the URL has another."""
     time_field: str = "/ts"
     """JSON Pointer to an MQTT payload's own time; the receive time where a payload has none."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _patience(cls, data: Any) -> Any:
+        """Modbus units answer quickly or not at all, and their neighbours wait meanwhile: 1 s, if none is given."""
+        if isinstance(data, dict) and data.get("kind") == "modbus" and "timeout" not in data:
+            return data | {"timeout": MODBUS_TIMEOUT_NS}
+        return data
+
     def below(self, root: Path) -> "Source":
         """Return the source with its files as seen from the plant's folder; absolute paths stay."""
-        names = ("pki", "user_certificate", "user_key", "certificate", "private_key")
+        names = ("pki", "user_certificate", "user_key", "certificate", "private_key", "ca")
         paths = {name: getattr(self, name) for name in names}
         return self.model_copy(update={name: root / path for name, path in paths.items() if path is not None})
 
@@ -173,11 +225,21 @@ class Point(Model):
     source: str = ""
     """Which source reads it; empty: nothing does, and its samples come from files."""
     address: str = ""
+    map: str = ""
+    """Modbus: a register map whose points stand in place of this row; gone once they do."""
     type: str = ""
     """The value's type on the wire, where the protocol does not say: uint16, int32, float32 ..."""
     unit: str = ""
     scale: float = 1.0
+    scale_register: str = ""
+    """Modbus: registers that the value is multiplied by: holding:6, or 10^holding:14 for a power of ten."""
     offset: float = 0.0
+    no_value: str = ""
+    """Modbus: raw values that mean "no value": 65535 0x8000 nan."""
+    minimum: float | None = None
+    """A value below is bad [unit]."""
+    maximum: float | None = None
+    """A value above is bad [unit]."""
     period: Duration | None = None
     mode: Literal["poll", "subscribe"] = "poll"
     store: Literal["change", "all"] = "change"

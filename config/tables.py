@@ -20,7 +20,8 @@ SYNONYMS: Mapping[str, str] = {
     # 采集点表
     "点位": "point", "设备": "asset", "角色": "role", "数据源": "source", "地址": "address", "数据类型": "type",
     "单位": "unit", "倍率": "scale", "偏移": "offset", "周期": "period", "方式": "mode", "状态表": "states",
-    "备注": "note",
+    "备注": "note", "寄存器表": "map", "倍率寄存器": "scale_register", "无效值": "no_value", "下限": "minimum",
+    "上限": "maximum",
     # 产品, 日历
     "产品": "product", "日期": "date", "班次": "shift", "出勤": "working", "开始": "start", "结束": "end",
 }  # fmt: skip

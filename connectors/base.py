@@ -4,6 +4,7 @@ A connector is one module in connectors/; the module's name is the source's `kin
 
 * `check_source(source) -> str | None`: what is wrong with the source's URL or security, or None; never connects;
 * `check(source, point) -> str | None`: what is wrong with a point's address or type, or None; likewise;
+* `reads(source, points) -> list[str]`: what will be read, in lines for a person who signs it off; likewise;
 * `class Connector`: one instance per connection. The agent calls `connect` once, iterates `readings` until it ends
   or raises, then calls `close`, which may be called at any time and more than once. For the next try it makes a new
   instance: nothing is carried over from a broken connection.
@@ -20,7 +21,7 @@ Columns, not objects: a poll or message burst is one `Readings`, whose arrays ru
 
 import importlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast, runtime_checkable
 
@@ -113,6 +114,9 @@ class Connector(Protocol):
     def warnings(self) -> list[str]:
         """Return what a person should know of a connection that works; shown in status."""
 
+    def figures(self) -> Mapping[str, float | int]:
+        """Return how the link itself does (bus time, requests), by name; shown in status."""
+
     def readings(self) -> AsyncIterator[Readings]:
         """Yield what is read, for ever; raises SourceLost when the link is in doubt."""
 
@@ -133,6 +137,10 @@ class ConnectorModule(Protocol):
     @staticmethod
     def check(source: Source, point: Point) -> str | None:
         """Return what is wrong with the point's address or type, or None."""
+
+    @staticmethod
+    def reads(source: Source, points: Sequence[Point]) -> list[str]:
+        """Return what will be read, a line for each point or request; the points passed `check`."""
 
 
 def load(kind: str) -> ConnectorModule:

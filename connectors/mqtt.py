@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -54,6 +54,13 @@ def check_source(source: Source) -> str | None:
     if source.time_field and not source.time_field.startswith("/"):
         return f"time_field {source.time_field!r}: it is a JSON Pointer such as /ts"
     return None
+
+
+def reads(source: Source, points: Sequence[Point]) -> list[str]:
+    """Return each point's topic and member."""
+    topics = {split(point.address)[0] for point in points}
+    head = f"{len(topics)} topics are subscribed to, for {len(points)} points"
+    return [head, *(f"    {point.point}: {point.address}" for point in points)]
 
 
 def _version(url: str) -> str:
@@ -112,6 +119,10 @@ class Connector:
             self._link = Link(*words, v5=False)
             await self._link.open(host, port)
         return self._link
+
+    def figures(self) -> Mapping[str, float | int]:
+        """Return how the link does: nothing so far."""
+        return {}
 
     async def readings(self) -> AsyncIterator[Readings]:
         """Yield what came in, up to BURST messages at a time; raises SourceLost when the link is down."""

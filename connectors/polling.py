@@ -56,6 +56,10 @@ class Schedule:
         self._phases = list(phases or [0] * len(periods))
         self._next = [clock()] * len(periods)
 
+    def slack(self) -> int:
+        """Return how long it is until the next tick [ns]; below 0 where it is overdue."""
+        return min(self._next) - self._clock()
+
     async def due(self) -> list[int]:
         """Wait for the next tick and return the groups that are due, the most overdue first."""
         while (wait := min(self._next) - self._clock()) > 0:

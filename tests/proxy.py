@@ -10,6 +10,7 @@ from types import TracebackType
 
 Cut = Callable[[bytes], list[bytes]]
 Change = Callable[[bytes], Iterable[bytes]]
+Whole = Callable[[asyncio.StreamReader], AsyncIterator[bytes]]
 
 SEGMENT = 65_536
 WAITING = 1000
@@ -43,8 +44,10 @@ class Proxy:
     Attributes that are set while it runs hold from then on, for connections that exist as well.
     """
 
-    def __init__(self, port: int, *, seed: int = 0) -> None:
+    def __init__(self, port: int, *, seed: int = 0, whole: "Whole | None" = None) -> None:
+        """`whole` divides what goes to the client into messages; left out, into OPC UA chunks."""
         self.port = 0
+        self._whole = whole or chunks
         self.target = port
         self.delay = (0.0, 0.0)
         """Each direction's delay lies between these [s]; the order stays."""
@@ -53,7 +56,7 @@ class Proxy:
         self.merge = 0.0
         """So long what goes to the client is gathered into one segment [s]."""
         self.change: Change | None = None
-        """Takes each whole OPC UA chunk on its way to the client; returns what goes out in its place."""
+        """Takes each whole message on its way to the client; returns what goes out in its place."""
         self.connections = 0
         """Accepted since the start."""
         self.segments = 0
@@ -144,7 +147,7 @@ class Proxy:
     ) -> None:
         ways = [
             asyncio.create_task(self._pump(pieces(reader), up_writer, to_client=False)),
-            asyncio.create_task(self._pump(chunks(up_reader), writer, to_client=True)),
+            asyncio.create_task(self._pump(self._whole(up_reader), writer, to_client=True)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)

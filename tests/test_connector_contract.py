@@ -31,6 +31,9 @@ WRITES = frozenset({
 })  # fmt: skip
 """Names of library functions and services that change something on the other side."""
 
+SENDS = ("os.write", "self._transport.write")
+"""How bytes go out on a serial port and a socket of our own; test_modbus_frames.py says which bytes there are."""
+
 
 def source(kind: str, port: int = 1, **settings) -> Source:
     return Source(
@@ -140,7 +143,7 @@ def connector_files() -> list[Path]:
 @pytest.mark.parametrize("path", connector_files(), ids=lambda path: path.name)
 def test_no_connector_names_a_function_or_service_that_writes(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    named = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+    named = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and ast.unparse(n) not in SENDS}
     imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
     words = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     found = (named | imported | words) & WRITES
@@ -148,7 +151,7 @@ def test_no_connector_names_a_function_or_service_that_writes(path):
 
 
 def test_the_search_for_writes_covers_the_connectors():
-    assert {"connector.py", "session.py", "modbus.py", "mqtt.py", "modbus_link.py", "mqtt_link.py"} <= {
+    assert {"connector.py", "session.py", "frames.py", "link.py", "mqtt.py", "mqtt_link.py"} <= {
         p.name for p in connector_files()
     }
 

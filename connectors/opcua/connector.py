@@ -9,7 +9,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 
 import numpy as np
 from asyncua import ua
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from config.plant import Point, Source
 from config.status import BAD_NODE_ID_UNKNOWN
-from config.units import NS_PER_SECOND
+from config.units import NS_PER_SECOND, format_duration
 from connectors.base import Readings, SourceLost, SourceRefused, lost
 from connectors.opcua import address, security
 from connectors.opcua.audit import Audit
@@ -55,6 +55,17 @@ def check(source: Source, point: Point) -> str | None:
 def check_source(source: Source) -> str | None:
     """Return what is wrong with the source's URLs, security or user, or None."""
     return _url_fault(source) or security.fault(source)
+
+
+def reads(source: Source, points: Sequence[Point]) -> list[str]:
+    """Return each point's node, by how it is asked for."""
+    lines = []
+    for mode, verb in (("poll", "read"), ("subscribe", "subscribed to")):
+        mine = [n for n, point in enumerate(points) if point.mode == mode]
+        for period, positions in by_period(source, points, mine).items():
+            lines.append(f"every {format_duration(period)}: {len(positions)} nodes are {verb}")
+            lines += [f"    {points[n].point}: {points[n].address}" for n in positions]
+    return lines
 
 
 def _url_fault(source: Source) -> str | None:
@@ -144,6 +155,10 @@ class Connector:
         flat = [one for value in inside for one in (value if isinstance(value, list) else [value])]
         encodings = {one.TypeId for one in flat if isinstance(one, ua.ExtensionObject)}
         await self._values.structures.learn(session, encodings)
+
+    def figures(self) -> Mapping[str, float | int]:
+        """Return how the link does: nothing so far."""
+        return {}
 
     async def readings(self) -> AsyncIterator[Readings]:
         """Yield each poll and each publish; raises SourceLost when the link is in doubt."""

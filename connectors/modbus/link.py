@@ -1,0 +1,312 @@
+"""Links that a Modbus question goes over: TCP, TLS, UDP, a serial line, RTU over TCP; one question at a time.
+
+A link never mends itself: what to do after a doubt is said in connectors/modbus/bus.py.
+"""
+
+import abc
+import asyncio
+import contextlib
+import os
+import random
+import ssl
+import termios
+from collections import Counter
+from typing import Any
+
+import serial
+from serial.rs485 import RS485Settings
+
+from config.plant import Source
+from connectors.base import SourceLost, SourceRefused
+from connectors.modbus.frames import ExceptionReply, Framing, Mbap, Question, Rtu, WrongReply
+from connectors.modbus.target import Target
+
+_CHUNK = 4096
+_MOST = 1024
+"""More bytes than any answer has: what waits beyond is thrown away."""
+
+
+class Silent(Exception):  # noqa: N818  a state of the unit
+    """No answer came in time; it may still come."""
+
+
+class Link(abc.ABC):
+    """One connection; `ask` sends a question and returns the bytes that truly answer it."""
+
+    def __init__(self, target: Target, framing: Framing, faults: Counter[str]) -> None:
+        """Take where it goes; `faults` counts what came and belongs to no question."""
+        self.target, self.framing = target, framing
+        self._faults = faults
+        self._received = bytearray()
+        self._question: Question | None = None
+        self._answer: asyncio.Future[bytes] | None = None
+        self._broken = ""
+        self.heard = 0.0
+        """When the last byte came or went, by the loop's clock [s]."""
+        self.dirty = False
+        """Whether bytes came that no question asked for: the link may be out of step."""
+
+    @abc.abstractmethod
+    async def open(self, patience: float) -> None:
+        """Connect within `patience` [s]; raises SourceLost, and SourceRefused where a person must act."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of the socket or port; may be called twice."""
+
+    @abc.abstractmethod
+    def _write(self, frame: bytes) -> None:
+        """Send a frame; raises OSError."""
+
+    async def ask(self, question: Question, patience: float) -> bytes:
+        """Return the data of the answer to one question, waiting up to `patience` [s] for its last byte.
+
+        Raises ExceptionReply where the device says no, Silent where no answer came, WrongReply where something
+        else came, and SourceLost where the link is gone.
+        """
+        self._check()
+        loop = asyncio.get_running_loop()
+        self._received.clear()
+        self._question, self._answer = question, loop.create_future()
+        timer = loop.call_later(patience, self._late, patience)
+        try:
+            self._write(self.framing.encode(question))
+            self.heard = loop.time()
+            return await self._answer
+        except OSError as error:
+            raise SourceLost(f"{self.target.name}: {error}") from error
+        finally:
+            timer.cancel()
+            self._question = self._answer = None
+
+    async def quiet(self, seconds: float, longest: float) -> None:
+        """Throw away what comes until nothing came for `seconds`; give up waiting after `longest` [s]."""
+        loop = asyncio.get_running_loop()
+        begun = last = loop.time()
+        while (rest := min(last + seconds, begun + longest) - loop.time()) > 0:
+            await asyncio.sleep(rest)
+            last = max(last, self.heard)
+        self.dirty = False
+        self._check()
+
+    def _check(self) -> None:
+        if self._broken:
+            raise SourceLost(f"{self.target.name}: {self._broken}")
+
+    def _late(self, patience: float) -> None:
+        if self._answer is not None and not self._answer.done() and self._question is not None:
+            self._answer.set_exception(Silent(f"unit {self._question.unit} did not answer within {patience:g} s"))
+
+    def _take(self, data: bytes) -> None:
+        """Take bytes as they come."""
+        self.heard = asyncio.get_running_loop().time()
+        if self._question is None or self._answer is None or self._answer.done():
+            self._faults["bytes came that no request had asked for"] += len(data)
+            self.dirty = True
+            return
+        self._received += data
+        try:
+            answer = self.framing.take(self._received, self._question)
+        except (WrongReply, ExceptionReply) as error:
+            self._answer.set_exception(error)
+        else:
+            if answer is not None:
+                self._answer.set_result(answer)
+            elif len(self._received) > _MOST:
+                del self._received[_MOST:]
+
+    def _lost(self, why: str) -> None:
+        """Note that the link is gone, and tell who waits for an answer."""
+        self._broken = self._broken or why
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(SourceLost(f"{self.target.name}: {why}"))
+
+
+class _Network(Link, asyncio.Protocol, asyncio.DatagramProtocol):
+    """A link over a socket."""
+
+    _transport: Any = None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Called by the loop."""
+        self._lost(str(error) if error is not None else "closed the connection")
+
+    def close(self) -> None:
+        """Let go of the socket, and of what is still to be sent."""
+        transport, self._transport = self._transport, None
+        self._broken = self._broken or "closed"
+        if transport is not None:
+            transport.abort()
+
+    def _failed(self, error: OSError | None, patience: float) -> SourceLost:
+        why = f"within {patience:g} s" if error is None else f"({error.strerror or error})"
+        return SourceLost(f"no Modbus connection to {self.target.name} {why}")
+
+
+class StreamLink(_Network):
+    """TCP, TLS, and RTU over TCP."""
+
+    def __init__(
+        self, target: Target, framing: Framing, faults: Counter[str], tls: ssl.SSLContext | None, name: str
+    ) -> None:
+        """Take the TLS context, or None for plain TCP; `name` is the host name in the server's certificate."""
+        super().__init__(target, framing, faults)
+        self._tls, self._server_name = tls, name
+
+    async def open(self, patience: float) -> None:
+        """Connect; see Link."""
+        loop = asyncio.get_running_loop()
+        secure = {"ssl": self._tls, "server_hostname": self._server_name} if self._tls is not None else {}
+        try:
+            async with asyncio.timeout(patience):
+                self._transport, _ = await loop.create_connection(
+                    lambda: self, self.target.host, self.target.port, **secure
+                )  # type: ignore[call-overload]
+        except TimeoutError:
+            raise self._failed(None, patience) from None
+        except ssl.SSLCertVerificationError as error:
+            why = f"{self.target.name}: its certificate is not trusted ({error.verify_message})"
+            raise SourceRefused(f"{why}; put the certificate, or its issuer's, into the source's ca file") from error
+        except OSError as error:
+            raise self._failed(error, patience) from error
+        self.heard = loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        self._take(data)
+
+    def _write(self, frame: bytes) -> None:
+        self._transport.write(frame)
+
+
+class DatagramLink(_Network):
+    """UDP: each datagram is a whole frame."""
+
+    async def open(self, patience: float) -> None:
+        """Bind a socket to the peer; nobody answers to that, so a dead peer shows at the first question."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(patience):
+                self._transport, _ = await loop.create_datagram_endpoint(
+                    lambda: self, remote_addr=(self.target.host, self.target.port)
+                )
+        except TimeoutError:
+            raise self._failed(None, patience) from None
+        except OSError as error:
+            raise self._failed(error, patience) from error
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        """Called by the loop; what was asked before and given up may come in between."""
+        if isinstance(self.framing, Mbap) and self.framing.is_stale(data):
+            self._faults["a late answer was thrown away"] += 1
+            return
+        self._received.clear()
+        self._take(data)
+
+    def error_received(self, error: Exception) -> None:
+        """Called by the loop, where nobody listens on the port."""
+        self._lost(str(error))
+
+    def _write(self, frame: bytes) -> None:
+        self._transport.sendto(frame)
+
+
+class SerialLink(Link):
+    """A serial port of this machine, with RS-485 where the driver knows it."""
+
+    _port: serial.Serial | None = None
+
+    async def open(self, patience: float) -> None:
+        """Open the port for us alone; see Link."""
+        target = self.target
+        try:
+            self._port = serial.Serial(
+                target.device,
+                target.baud,
+                target.bytesize,
+                target.parity,
+                target.stopbits,
+                timeout=0,
+                exclusive=True,
+            )
+            if target.rs485:
+                self._port.rs485_mode = RS485Settings(
+                    rts_level_for_tx=target.rts_on_send,
+                    rts_level_for_rx=not target.rts_on_send,
+                    delay_before_tx=target.delay_before_send,
+                    delay_before_rx=target.delay_after_send,
+                )
+            self._port.reset_input_buffer()
+        except (PermissionError, serial.SerialException, OSError, ValueError, termios.error) as error:
+            self.close()
+            hint = "; let the agent's user join the group dialout" if getattr(error, "errno", 0) == 13 else ""
+            raise SourceLost(f"serial port {target.name}: {error}{hint}") from error
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._port.fileno(), self._readable)
+        self.heard = loop.time()
+        self._broken = ""
+
+    def close(self) -> None:
+        """Let go of the port."""
+        port, self._port = self._port, None
+        self._broken = self._broken or "closed"
+        if port is not None and port.is_open:
+            with contextlib.suppress(OSError, ValueError, RuntimeError):
+                asyncio.get_running_loop().remove_reader(port.fileno())
+            with contextlib.suppress(OSError, termios.error):
+                port.close()
+
+    def _readable(self) -> None:
+        if self._port is None:
+            return
+        try:
+            data = os.read(self._port.fileno(), _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            data, why = b"", f"the serial port is gone ({error.strerror})"
+        else:
+            why = "the serial port is gone (end of file)"
+        if data:
+            self._take(data)
+            return
+        asyncio.get_running_loop().remove_reader(self._port.fileno())
+        self._lost(why)
+
+    def _write(self, frame: bytes) -> None:
+        if self._port is None:
+            raise OSError("closed")
+        sent = os.write(self._port.fileno(), frame)
+        if sent != len(frame):
+            raise OSError(f"the driver took {sent} of {len(frame)} bytes; is the line's flow control on?")
+
+
+def make_link(source: Source, target: Target, faults: Counter[str]) -> Link:
+    """Return a link to a target, not yet open; raises SourceRefused where its certificates cannot be read."""
+    if target.framed_as_rtu:
+        framing: Framing = Rtu(echo=target.echo)
+    else:
+        framing = Mbap(random.randrange(0xFFFF))  # noqa: S311  to tell answers apart, no secret
+    if target.serial:
+        return SerialLink(target, framing, faults)
+    if target.transport == "udp":
+        return DatagramLink(target, framing, faults)
+    tls = tls_context(source) if target.transport == "tls" else None
+    return StreamLink(target, framing, faults, tls, source.server_name or target.host)
+
+
+def tls_context(source: Source) -> ssl.SSLContext:
+    """Return the TLS settings of a source: TLS 1.2 or later, the server's certificate checked, ours shown.
+
+    Source: MODBUS/TCP Security Protocol Specification V2.1, sections 8 and 9. Raises SourceRefused.
+    """
+    try:
+        context = ssl.create_default_context(cafile=source.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if source.ca is not None:  # a device's own certificate may stand there, without its issuer
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        if source.certificate is not None:
+            context.load_cert_chain(source.certificate, source.private_key, password=lambda: "")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise SourceRefused(f"source {source.id}: ca, certificate or private_key cannot be read ({error})") from error
+    return context
