@@ -64,13 +64,14 @@ class _Loader:
         self.faults: list[Fault] = []
         self.places: dict[tuple[str, str], str] = {}
         self.unread: set[str] = set()
+        self.mapped: list[Point] = []
         self.lines: dict[str, int] = {}
 
     def load(self) -> Plant:
         try:
             return self._plant(self._toml())
         except ConfigError as error:
-            told = _in_order([self._with_line(f) for f in error.faults])
+            told = _in_order([self._with_line(f) for f in _once_a_row(error.faults)])
             raise ConfigError(told, error.plant) from error.__cause__
 
     def _plant(self, table: Mapping[str, Any]) -> Plant:
@@ -87,6 +88,9 @@ class _Loader:
         for name, model in _SECTIONS.items():
             made = self._model(model, self._table(table, name), f"plant.toml: {name}")
             parts |= {} if made is None else {name: made}
+        parts["sources"] = tuple(
+            maps.limited(source, [row for row in self.mapped if row.source == source.id]) for source in parts["sources"]
+        )
         parts["places"] = {name: place for (of, name), place in self.places.items() if of == "Point"}
         own = {key: value for key, value in plant.items() if key in _OWN}
         whole = self._model(Plant, own | parts, "plant.toml: plant")
@@ -172,9 +176,10 @@ class _Loader:
             if not point.map:
                 yield point
                 continue
+            self.mapped.append(point)
             place = f"{self.places['Point', point.point]} column"
-            written = [name for name in point.model_fields_set if name != "columns"]
-            shared = {"asset": point.asset, "source": point.source, **maps.taken(point, written)}
+            written = sorted(point.model_fields_set)
+            shared = {"asset": point.asset, "source": point.source}
             for cells, where, name in maps.expand(point, place, written, self.root, self.faults):
                 if name in seen or ("Point", name) in self.places:
                     rule = "stands in the point table already"
@@ -184,7 +189,7 @@ class _Loader:
                 made = self._model(Point, cells | shared, where, thing=f"point {name}")
                 if made is not None:
                     self.places["Point", name] = where.removesuffix(" column")
-                    yield made
+                    yield made.model_copy(update=dict(maps.taken(point, written)))
 
     def _rows(self, model: type[M], file: object, required: Sequence[str], key: Sequence[str]) -> Iterator[M]:
         if not isinstance(file, str) or not file or "\0" in file:
@@ -302,6 +307,16 @@ class _Loader:
 
     def _fault(self, place: str, thing: str, value: object, rule: str, hint: str) -> None:
         self.faults.append(Fault(place, thing, value, rule, hint))
+
+
+def _once_a_row(faults: Sequence[Fault]) -> list[Fault]:
+    """Return faults without those that a row with a map has again for each of its points."""
+    seen: dict[tuple[object, ...], Fault] = {}
+    for n, fault in enumerate(faults):
+        row, mapped, rest = fault.place.partition(" (map ")
+        key = (row, rest.rpartition(" column ")[2], fault.value, fault.rule) if mapped else (n,)
+        seen.setdefault(key, fault)
+    return list(seen.values())
 
 
 def _in_order(faults: Sequence[Fault]) -> tuple[Fault, ...]:

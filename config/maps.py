@@ -4,13 +4,14 @@ A map is a table of its own: those of config/modbus_maps, each with its document
 """
 
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from config.faults import Fault, did_you_mean
-from config.plant import Point
+from config.plant import Device, Point, Source
 from config.tables import Row, read_table
 
 COLUMNS = (
@@ -21,6 +22,8 @@ COLUMNS = (
 TAKEN = ("period", "store", "deadband", "heartbeat", "max_hold", "max_rate")
 """Columns of the row that hold for every point of the map."""
 OWN = ("point", "asset", "source", "address", "map", "note", *TAKEN)
+
+LAST_UNIT = 255
 
 _UNIT = re.compile(r"([0-9]{1,3})/?")
 _RELATIVE = re.compile(r"(?<![\w.])\+[0-9]")
@@ -57,6 +60,30 @@ def expand(
         if "scale_register" in cells:
             cells["scale_register"] = _RELATIVE.sub(lambda m: point.address + m[0], cells["scale_register"])
         yield cells, f"{place.removesuffix(' column')} (map {name}, line {row.line}) column", id_
+
+
+def most_registers(point: Point) -> int | None:
+    """Return how many registers a request to a meter of this map may have, where its maker says so."""
+    about = tomllib.loads(_folder().joinpath("index.toml").read_text(encoding="utf-8"))
+    most: int | None = about.get(point.map.partition(":")[0].strip(), {}).get("max_registers")
+    return most
+
+
+def limited(source: Source, rows: Sequence[Point]) -> Source:
+    """Return a source that asks the units of these rows with maps for no more registers than their makers say.
+
+    What the plant itself says of a unit stays.
+    """
+    devices = {device.unit: device for device in source.device}
+    for point in rows:
+        unit = re.match(r"([0-9]{1,3})(?:/|$)", point.address)
+        number = int(unit[1]) if unit is not None else source.unit
+        most = most_registers(point)
+        if most is not None and number <= LAST_UNIT:
+            device = devices.get(number) or Device(unit=number)
+            most = min(most, source.max_registers, device.max_registers or most)
+            devices[number] = device.model_copy(update={"max_registers": most})
+    return source.model_copy(update={"device": tuple(devices.values())})
 
 
 def _folder() -> Traversable:

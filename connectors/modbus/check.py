@@ -1,10 +1,11 @@
 """What is wrong with a Modbus source or point, and what it reads: told without connecting."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from config.plant import Point, Source
 from config.units import format_duration
-from connectors.modbus.address import LAST, parse_address
+from connectors.modbus.address import BIT_TABLES, Address
 from connectors.modbus.layout import sentinels
 from connectors.modbus.plan import Slot, factors_of, limits_of, plan, slot_of, unreadable
 from connectors.modbus.target import parse_url
@@ -47,32 +48,44 @@ def reads(source: Source, points: Sequence[Point]) -> list[str]:
     """Return a line for each request of a cycle, and one for each point, as a person compares them with a manual."""
     lines = []
     for period, positions in by_period(source, points, range(len(points))).items():
-        slots = [slot_of(source, points[position]) for position in positions]
-        scales = dict.fromkeys(f.slot for position in positions for f in factors_of(source, points[position]))
-        requests = plan([*slots, *scales], lambda unit: limits_of(source, unit))
-        lines.append(f"every {format_duration(period)}: {len(requests)} requests for {len(positions)} points")
-        names = [points[position].point for position in positions] + [""] * len(scales)
-        every = [*slots, *scales]
+        mine = [points[position] for position in positions]
+        slots = [slot_of(source, point) for point in mine]
+        scales = dict.fromkeys(factor.slot for point in mine for factor in factors_of(source, point))
+        requests = plan([*slots, *scales], partial(limits_of, source))
+        told_of = [f"{p.point}: {_place(slot)}{_scaled(p)}" for p, slot in zip(mine, slots, strict=True)]
+        told_of += [f"scale register: {_place(slot)}" for slot in scales]
+        lines.append(f"every {format_duration(period)}: {_counted(len(requests), 'request')} for "
+                     f"{_counted(len(mine), 'point')}")  # fmt: skip
         for request in requests:
-            what = "bits" if request.table in ("coil", "discrete") else "registers"
-            lines.append(f"  unit {request.unit}: {request.table} {_span(request.address, request.count)}, "
-                         f"{request.count} {what}")  # fmt: skip
-            for row in request.rows:
-                name = names[row] or "(scales others)"
-                lines.append(f"    {name}: {told(every[row])}")
+            what = "bit" if request.table in BIT_TABLES else "register"
+            span = _span(request.address, request.count)
+            lines.append(f"  unit {request.unit}: {request.table} {span}, {_counted(request.count, what)}")
+            lines += [f"    {told_of[row]}" for row in request.rows]
     return lines
 
 
-def told(slot: Slot) -> str:
-    """Return where a value lies, in both ways of counting."""
-    address = parse_address(f"{slot.table}:{slot.address}", slot.unit)
-    if slot.datatype.name == "coil":
-        return f"{slot.table} {slot.address} ({address.classic})"
-    bit = f", bit {slot.bit}" if slot.bit is not None else ""
-    count = slot.datatype.registers
-    of = f"{count} registers" if count > 1 else "1 register"
-    return f"{slot.table} {_span(slot.address, count)} ({address.classic}), {of}, {slot.datatype}{bit}"
+def _place(slot: Slot) -> str:
+    """Return where a value lies, counted from zero and in the classic form, and how it reads."""
+    first = f"{slot.table} {_span(slot.address, slot.end - slot.address)}"
+    classic = Address(slot.unit, slot.table, slot.address).classic
+    if slot.datatype.name in ("coil", "bit"):
+        return f"{first} ({classic})" + (f", bit {slot.bit}" if slot.bit is not None else "")
+    return f"{first} ({classic}), {str(slot.datatype).removesuffix(' AB')}"
+
+
+def _scaled(point: Point) -> str:
+    """Return what becomes of the raw value."""
+    parts = [f"times {point.scale:g}" if point.scale != 1 else ""]
+    parts.append(f"times {point.scale_register}" if point.scale_register else "")
+    parts.append(f"plus {point.offset:g}" if point.offset else "")
+    parts.append(f"in {point.unit}" if point.unit else "")
+    parts.append(f"no value: {point.no_value}" if point.no_value else "")
+    return "".join(f", {part}" for part in parts if part)
 
 
 def _span(first: int, count: int) -> str:
-    return f"{first}" if count == 1 else f"{first}-{min(first + count - 1, LAST)}"
+    return f"{first}" if count == 1 else f"{first}-{first + count - 1}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
