@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from config.plant import Source
@@ -40,7 +41,7 @@ class _Window:
     ended: int = 0
     busy: int = 0
     requests: int = 0
-    longest: int = 0
+    longest: float = 0.0
 
 
 class Bus:
@@ -52,6 +53,7 @@ class Bus:
         self._source, self._faults = source, faults
         self._devices = {device.unit: device for device in source.device}
         self._timeout = source.timeout / NS_PER_SECOND
+        self._paced = bool(self.target.silence or source.pause or any(device.pause for device in source.device))
         self._link: Link | None = None
         self._owed: dict[int, set[tuple[int, int]]] = {}
         """Shapes of answers that may still come, by unit."""
@@ -59,7 +61,7 @@ class Bus:
         """Questions that a unit did answer, by shape."""
         self._window = _Window(time.monotonic_ns())
         self._last: _Window | None = None
-        self._times: deque[int] = deque(maxlen=1000)
+        self._times: deque[float] = deque(maxlen=1000)
 
     async def open(self) -> None:
         """Connect, and wait as long as the device wants after that; raises SourceLost or SourceRefused."""
@@ -92,6 +94,25 @@ class Bus:
             await self._fence(link, question, patience)
         return await self._once(link, question, patience)
 
+    async def ask_all(self, asks: Sequence[tuple[Question, float]], take: Callable[[bytes], None]) -> None:
+        """Ask one question after another, each with its patience [s]; `take` gets the data of each answer.
+
+        The first that fails ends it; raises as `ask`.
+        """
+        if self._paced or not self._owed.keys().isdisjoint(question.unit for question, _ in asks):
+            for question, patience in asks:
+                take(await self.ask(question, patience))
+            return
+        link = await self._in_step()
+        began = time.monotonic_ns()
+        try:
+            await link.ask_all(asks, take)
+        except (Silent, WrongReply) as error:
+            await self._doubt(link.asked, error)
+            raise
+        finally:
+            self._count(link, began)
+
     def figures(self) -> dict[str, float | int]:
         """Return the bus time for status: its share, requests a second, and how long one takes."""
         now = time.monotonic_ns()
@@ -99,12 +120,12 @@ class Bus:
         window = self._last or self._window
         span = max((window.ended or now) - window.began, 1)
         ordered = sorted(self._times)
-        middle = ordered[len(ordered) // 2] if ordered else 0
+        middle = ordered[len(ordered) // 2] if ordered else 0.0
         return {
             "bus_time": round(window.busy / span, 4),
             "requests_per_s": round(window.requests * NS_PER_SECOND / span, 2),
-            "request_ms": round(middle / 1e6, 2),
-            "longest_ms": round(window.longest / 1e6, 2),
+            "request_ms": round(middle * 1e3, 2),
+            "longest_ms": round(window.longest * 1e3, 2),
         }
 
     async def _in_step(self) -> Link:
@@ -115,26 +136,29 @@ class Bus:
         return self._link
 
     async def _once(self, link: Link, question: Question, patience: float) -> bytes:
-        waited = time.monotonic_ns()
-        await self._pace(link, question.unit)
         began = time.monotonic_ns()
+        await self._pace(link, question.unit)
         try:
             answer = await link.ask(question, patience)
         except (Silent, WrongReply) as error:
-            if isinstance(error, WrongReply):
-                self._faults[f"a reply was refused: {error}"] += 1
-                log.warning("source %s, unit %d: refused a reply: %s", self._source.id, question.unit, error)
-            if self.target.framed_as_rtu:
-                self._owed.setdefault(question.unit, set()).add(question.shape)
-            await self._recover()
+            await self._doubt(question, error)
             raise
         finally:
-            self._count(waited, began)
-        if isinstance(question, Read):
+            self._count(link, began)
+        if self.target.framed_as_rtu and isinstance(question, Read):
             known = self._answered.setdefault(question.unit, {})
             if len(known) < _SHAPES:
                 known.setdefault(question.shape, question)
         return answer
+
+    async def _doubt(self, question: Question, error: Silent | WrongReply) -> None:
+        """Note a question without its answer, and bring the link in step."""
+        if isinstance(error, WrongReply):
+            self._faults[f"a reply was refused: {error}"] += 1
+            log.warning("source %s, unit %d: refused a reply: %s", self._source.id, question.unit, error)
+        if self.target.framed_as_rtu:
+            self._owed.setdefault(question.unit, set()).add(question.shape)
+        await self._recover()
 
     async def _pace(self, link: Link, unit: int) -> None:
         """Wait until the line was quiet for as long as the standard, the source or the unit wants."""
@@ -173,14 +197,14 @@ class Bus:
             candidates += [replace(question, count=n) for n in range(question.count - step, 0, -step)]
         return next((one for one in candidates if one.shape not in owed), None)
 
-    def _count(self, waited: int, began: int) -> None:
+    def _count(self, link: Link, began: int) -> None:
         now = time.monotonic_ns()
         self._roll(now)
-        window = self._window
-        window.busy += now - waited
-        window.requests += 1
-        window.longest = max(window.longest, now - began)
-        self._times.append(now - began)
+        self._window.busy += now - began
+        self._window.requests += max(len(link.times), 1)
+        self._window.longest = max(self._window.longest, *link.times, 0.0)
+        self._times.extend(link.times)
+        link.times.clear()
 
     def _roll(self, now: int) -> None:
         if now - self._window.began >= WINDOW_NS:

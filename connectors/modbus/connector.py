@@ -105,23 +105,14 @@ class Connector:
     async def _poll(self, group: Group, schedule: Schedule) -> AsyncIterator[Readings]:
         """Yield what the units that answer say at once, and what the others say later, if anything."""
         self._halvings = HALVINGS
-        now = time.monotonic_ns()
-        waiting = deque(group.begin())
-        later: dict[int, list[Part]] = {}
+        waiting, later = group.begin(), dict[int, list[Part]]()
         while waiting:
-            part = waiting.popleft()
-            number = part.request.unit
-            unit = self._units[number]
-            if unit.resting and not unit.rest.over(now) and number not in later:
-                group.bad(part, unit.status)
-                continue
-            if unit.resting or number in later:
-                later.setdefault(number, []).append(part)
-                continue
-            try:
-                waiting.extendleft(reversed(await self._read(group, part, self._bus.timeout(number))))
-            except (Silent, WrongReply):
-                later[number] = [part]
+            ready = self._ready(group, waiting, later)
+            failed, error, waiting = await self._read_all(group, ready)
+            if failed is not None and isinstance(error, ExceptionReply):
+                waiting = [*self._refused(group, failed, error), *waiting]
+            elif failed is not None:
+                later[failed.request.unit] = [failed]
         if not later:
             yield group.readings()
             return
@@ -135,32 +126,69 @@ class Connector:
             raise SourceLost(f"source {self._source.id}: {why}, and no other unit answers")
         yield group.readings(list(later))
 
+    def _ready(self, group: Group, parts: Sequence[Part], later: dict[int, list[Part]]) -> list[Part]:
+        """Return the parts to ask for now; those of units that rest are bad, or wait for the others in `later`."""
+        now = time.monotonic_ns()
+        ready = []
+        for part in parts:
+            unit = self._units[part.request.unit]
+            if unit.number in later or (unit.resting and unit.rest.over(now)):
+                later.setdefault(unit.number, []).append(part)
+            elif unit.resting:
+                group.bad(part, unit.status)
+            elif not part.rest.over(now):
+                group.bad(part, part.status)
+            else:
+                ready.append(part)
+        return ready
+
+    async def _read_all(
+        self, group: Group, parts: list[Part]
+    ) -> tuple[Part | None, ExceptionReply | Silent | WrongReply | None, list[Part]]:
+        """Ask for parts in a row and take their values; returns the first that failed, why, and those behind it."""
+        if not parts:
+            return None, None, []
+        taken = 0
+
+        def take(data: bytes) -> None:
+            nonlocal taken
+            self._good(group, parts[taken], data)
+            taken += 1
+
+        try:
+            await self._bus.ask_all([(part.question, self._bus.timeout(part.request.unit)) for part in parts], take)
+        except (ExceptionReply, Silent, WrongReply) as error:
+            return parts[taken], error, parts[taken + 1 :]
+        return None, None, []
+
     async def _read(self, group: Group, part: Part, patience: float) -> list[Part]:
         """Ask for a part and take its values; returns what is to be asked in its place where it was halved.
 
         Raises Silent and WrongReply.
         """
-        now = time.monotonic_ns()
-        unit = self._units[part.request.unit]
-        if not part.rest.over(now):
+        if not part.rest.over(time.monotonic_ns()):
             group.bad(part, part.status)
             return []
         try:
             data = await self._bus.ask(part.question, patience)
         except ExceptionReply as reply:
-            if reply.code in GATEWAY:
-                unit.rest_for(f"unit {unit.number}: {reply}", reply.status, silent=False)
-                group.bad(part, reply.status)
-                return []
-            unit.heard(None)
             return self._refused(group, part, reply)
-        unit.heard(part.question)
-        part.answer()
-        group.good(part, data)
+        self._good(group, part, data)
         return []
 
+    def _good(self, group: Group, part: Part, data: bytes) -> None:
+        self._units[part.request.unit].heard(part.question)
+        part.answer()
+        group.good(part, data)
+
     def _refused(self, group: Group, part: Part, reply: ExceptionReply) -> list[Part]:
-        now = time.monotonic_ns()
+        """Take an exception; returns what is to be asked in the part's place where it was halved."""
+        now, unit = time.monotonic_ns(), self._units[part.request.unit]
+        if reply.code in GATEWAY:
+            unit.rest_for(f"unit {unit.number}: {reply}", reply.status, silent=False)
+            group.bad(part, reply.status)
+            return []
+        unit.heard(None)
         if reply.code in RANGE_AT_FAULT and self._halve(group, part, f"answers with {reply}", now):
             return list(part.leaves())
         group.bad(part, reply.status)

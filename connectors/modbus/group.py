@@ -48,9 +48,11 @@ class Group:
         self._positions = np.array(positions, np.intp)
         self._unit_of_point = np.array([slot.unit for slot in self.slots[: len(mine)]], np.intp)
         self._layout = Layout(mine, self.slots, factors, places, faults)
-        self._buffer = np.zeros(size, np.uint8)
-        self._status = np.full(len(self.slots), BAD_NO_COMMUNICATION, np.uint32)
-        self._received = np.zeros(len(self.slots), np.int64)
+        self._bytes = bytearray(size)
+        self._buffer = np.frombuffer(self._bytes, np.uint8)
+        self._part_of_row = np.zeros(len(self.slots), np.intp)
+        self._status = [BAD_NO_COMMUNICATION]  # the first ones are of rows that no part filled yet
+        self._received = [0]
 
     def begin(self) -> list[Part]:
         """Return what to ask in one poll."""
@@ -61,23 +63,31 @@ class Group:
 
     def good(self, part: Part, data: bytes) -> None:
         """Take the data of a part's answer."""
-        received = np.frombuffer(data, np.uint8)
         if part.request.table in BIT_TABLES:
-            received = np.unpackbits(received, count=part.request.count, bitorder="little")
-        self._buffer[part.at : part.at + len(received)] = received
-        self._status[part.rows], self._received[part.rows] = GOOD, time.time_ns()
+            bits = np.frombuffer(data, np.uint8)
+            data = np.unpackbits(bits, count=part.request.count, bitorder="little").tobytes()
+        self._bytes[part.at : part.at + len(data)] = data
+        self._note(part, GOOD)
 
     def bad(self, part: Part, status: int) -> None:
         """Note that a part brought no values."""
-        self._status[part.rows], self._received[part.rows] = status, time.time_ns()
+        self._note(part, status)
+
+    def _note(self, part: Part, status: int) -> None:
+        if part.number < 0:
+            part.number = len(self._status)
+            self._status.append(BAD_NO_COMMUNICATION)
+            self._received.append(0)
+            self._part_of_row[part.rows] = part.number
+        self._status[part.number], self._received[part.number] = status, time.time_ns()
 
     def readings(self, units: Sequence[int] | None = None) -> Readings:
         """Return the values of all units, or of some."""
-        columns = self._layout.decode(self._buffer, self._status)
         n = len(self._positions)
+        columns = self._layout.decode(self._buffer, np.array(self._status, np.uint32)[self._part_of_row])
         readings = Readings(
             points=self._positions,
-            ts=self._received[:n].copy(),
+            ts=np.array(self._received, np.int64)[self._part_of_row[:n]],
             ts_recv=time.time_ns(),
             value=columns.value,
             valid=columns.valid,

@@ -11,6 +11,7 @@ import random
 import ssl
 import termios
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import serial
@@ -38,9 +39,16 @@ class Link(abc.ABC):
         self.target, self.framing = target, framing
         self._faults = faults
         self._received = bytearray()
+        self._asks: Sequence[tuple[Question, float]] = ()
+        self._next = 0
         self._question: Question | None = None
-        self._answer: asyncio.Future[bytes] | None = None
+        self._take: Callable[[bytes], None] = _nobody
+        self._done: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
         self._broken = ""
+        self.times: list[float] = []
+        """How long each answer took since somebody looked [s]."""
         self.heard = 0.0
         """When the last byte came or went, by the loop's clock [s]."""
         self.dirty = False
@@ -59,25 +67,65 @@ class Link(abc.ABC):
         """Send a frame; raises OSError."""
 
     async def ask(self, question: Question, patience: float) -> bytes:
-        """Return the data of the answer to one question, waiting up to `patience` [s] for its last byte.
+        """Return the data of the answer to one question, waiting up to `patience` [s]; see `ask_all`."""
+        answers: list[bytes] = []
+        await self.ask_all([(question, patience)], answers.append)
+        return answers[0]
 
-        Raises ExceptionReply where the device says no, Silent where no answer came, WrongReply where something
-        else came, and SourceLost where the link is gone.
+    async def ask_all(self, asks: Sequence[tuple[Question, float]], take: Callable[[bytes], None]) -> None:
+        """Ask one question after another, each with its patience [s]; `take` gets the data of each answer.
+
+        The next question goes out as soon as an answer is whole. The first that fails ends it: `take` was called for
+        those before. Raises ExceptionReply where the device says no, Silent where no answer came in time, WrongReply
+        where something else came, and SourceLost where the link is gone.
         """
         self._check()
-        loop = asyncio.get_running_loop()
-        self._received.clear()
-        self._question, self._answer = question, loop.create_future()
-        timer = loop.call_later(patience, self._late, patience)
+        self._asks, self._next, self._take = asks, 0, take
+        self._done = asyncio.get_running_loop().create_future()
         try:
-            self._write(self.framing.encode(question))
-            self.heard = loop.time()
-            return await self._answer
-        except OSError as error:
-            raise SourceLost(f"{self.target.name}: {error}") from error
+            self._send()
+            await self._done
         finally:
-            timer.cancel()
-            self._question = self._answer = None
+            if self._timer is not None:
+                self._timer.cancel()
+            self._question = self._done = self._timer = None
+            self._take = _nobody
+
+    @property
+    def asked(self) -> Question:
+        """The question that was asked last."""
+        return self._asks[self._next][0]
+
+    def _send(self) -> None:
+        self._question, patience = self._asks[self._next]
+        self._received.clear()
+        try:
+            self._write(self.framing.encode(self._question))
+        except OSError as error:
+            self._lost(str(error))
+            return
+        loop = asyncio.get_running_loop()
+        self.heard = loop.time()
+        self._deadline = self.heard + patience
+        if self._timer is None or self._timer.when() > self._deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(self._deadline, self._late)
+
+    def _late(self) -> None:
+        """See at the deadline of some question whether it is the one that is asked now."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._deadline:
+            self._timer = loop.call_at(self._deadline, self._late)
+        elif self._question is not None:
+            patience = self._asks[self._next][1]
+            self._fail(Silent(f"unit {self._question.unit} did not answer within {patience:.3g} s"))
+
+    def _fail(self, error: Exception) -> None:
+        """End what is asked."""
+        self._question = None
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(error)
 
     async def quiet(self, seconds: float, longest: float) -> None:
         """Throw away what comes until nothing came for `seconds`; give up waiting after `longest` [s]."""
@@ -93,14 +141,11 @@ class Link(abc.ABC):
         if self._broken:
             raise SourceLost(f"{self.target.name}: {self._broken}")
 
-    def _late(self, patience: float) -> None:
-        if self._answer is not None and not self._answer.done() and self._question is not None:
-            self._answer.set_exception(Silent(f"unit {self._question.unit} did not answer within {patience:g} s"))
-
-    def _take(self, data: bytes) -> None:
+    def _came(self, data: bytes) -> None:
         """Take bytes as they come."""
-        self.heard = asyncio.get_running_loop().time()
-        if self._question is None or self._answer is None or self._answer.done():
+        now = asyncio.get_running_loop().time()
+        if self._question is None:
+            self.heard = now
             self._faults["bytes came that no request had asked for"] += len(data)
             self.dirty = True
             return
@@ -108,18 +153,34 @@ class Link(abc.ABC):
         try:
             answer = self.framing.take(self._received, self._question)
         except (WrongReply, ExceptionReply) as error:
-            self._answer.set_exception(error)
-        else:
-            if answer is not None:
-                self._answer.set_result(answer)
-            elif len(self._received) > _MOST:
-                del self._received[_MOST:]
+            self.heard = now
+            self._fail(error)
+            return
+        if answer is not None:
+            self.times.append(now - self._deadline + self._asks[self._next][1])
+            self._answered(answer)
+        elif len(self._received) > _MOST:
+            del self._received[_MOST:]
+        self.heard = now
+
+    def _answered(self, answer: bytes) -> None:
+        self._take(answer)
+        if self._next + 1 < len(self._asks):
+            self._next += 1
+            self._send()
+            return
+        self._question = None
+        if self._done is not None and not self._done.done():
+            self._done.set_result(None)
 
     def _lost(self, why: str) -> None:
         """Note that the link is gone, and tell who waits for an answer."""
         self._broken = self._broken or why
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(SourceLost(f"{self.target.name}: {why}"))
+        self._fail(SourceLost(f"{self.target.name}: {why}"))
+
+
+def _nobody(_: bytes) -> None:
+    """Take nothing."""
 
 
 class _Network(Link, asyncio.Protocol, asyncio.DatagramProtocol):
@@ -173,7 +234,7 @@ class StreamLink(_Network):
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
-        self._take(data)
+        self._came(data)
 
     def _write(self, frame: bytes) -> None:
         self._transport.write(frame)
@@ -201,7 +262,7 @@ class DatagramLink(_Network):
             self._faults["a late answer was thrown away"] += 1
             return
         self._received.clear()
-        self._take(data)
+        self._came(data)
 
     def error_received(self, error: Exception) -> None:
         """Called by the loop, where nobody listens on the port."""
@@ -268,7 +329,7 @@ class SerialLink(Link):
         else:
             why = "the serial port is gone (end of file)"
         if data:
-            self._take(data)
+            self._came(data)
             return
         asyncio.get_running_loop().remove_reader(self._port.fileno())
         self._lost(why)

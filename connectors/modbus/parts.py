@@ -33,6 +33,8 @@ class Part:
     """Rows of the slots that it fills."""
     at: int
     """Where its data goes in the poll's buffer; a register takes two bytes, a bit one."""
+    number: int = -1
+    """Its place among the poll's times and statuses; below 0: none yet."""
     halves: "list[Part]" = field(default_factory=list)
     former: "list[Part]" = field(default_factory=list)
     """Its halves, while it is tried whole again."""
@@ -55,12 +57,14 @@ class Part:
     def rejoin(self, now: int) -> None:
         """Try the whole range again, once the last try is long ago; `divide` puts the known halves back."""
         if self.halves and now - self.halved > REJOIN_NS:
-            self.former, self.halves = self.halves, []
+            self.former, self.halves, self.number = self.halves, [], -1
 
     def divide(self, slots: Sequence[Slot], now: int) -> bool:
         """Put two requests in its place; returns whether it has two slots or more."""
         if self.former:
             self.halves, self.former, self.halved = self.former, [], now
+            for leaf in self.leaves():
+                leaf.number = -1
             return True
         requests = halves(slots, self.request)
         if len(requests) > 1:
