@@ -36,10 +36,11 @@ class Scaling:
         """Return the values [the points' units] of raw numbers; without scale and offset the bits stay."""
         if self.none:
             return raw
-        value = raw * self.factor[positions] / self.divisor[positions]
-        offset = self.offset[positions]
-        result: NDArray[np.float64] = np.where(offset == 0.0, value, value + offset)
-        return result
+        return _scaled(raw, self.factor[positions], self.divisor[positions], self.offset[positions])
+
+    def apply_all(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the values of one raw number of each point, in the points' order."""
+        return raw if self.none else _scaled(raw, self.factor, self.divisor, self.offset)
 
     def exact(self, position: int, raw: int) -> str:
         """Return all digits of a raw integer's value, for integers beyond EXACT_LIMIT."""
@@ -48,3 +49,11 @@ class Scaling:
             return str(raw)
         scaled = _DECIMAL.multiply(Decimal(raw), Decimal(repr(point.scale)))
         return format(_DECIMAL.add(scaled, Decimal(repr(point.offset))), "f")
+
+
+def _scaled(
+    raw: NDArray[np.float64], factor: NDArray[np.float64], divisor: NDArray[np.float64], offset: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    value = raw * factor / divisor
+    result: NDArray[np.float64] = np.where(offset == 0.0, value, value + offset)
+    return result

@@ -6,7 +6,7 @@ Sources: Modbus Application Protocol V1.1b3; MODBUS Messaging on TCP/IP V1.0b; M
 
 import abc
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from config import status
 from connectors.modbus.address import BIT_TABLES
@@ -70,15 +70,16 @@ class Read:
     address: int
     count: int
 
-    @property
-    def pdu(self) -> bytes:
-        """The request."""
-        return struct.pack(">BHH", READS[self.table], self.address, self.count)
+    pdu: bytes = field(init=False, repr=False, compare=False)
+    """The request."""
+    size: int = field(init=False, repr=False, compare=False)
+    """How many data bytes the answer has."""
 
-    @property
-    def size(self) -> int:
-        """How many data bytes the answer has."""
-        return (self.count + 7) // 8 if self.table in BIT_TABLES else 2 * self.count
+    def __post_init__(self) -> None:
+        """Work out once what each asking needs."""
+        object.__setattr__(self, "pdu", struct.pack(">BHH", READS[self.table], self.address, self.count))
+        bits = self.table in BIT_TABLES
+        object.__setattr__(self, "size", (self.count + 7) // 8 if bits else 2 * self.count)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -201,8 +202,10 @@ class Mbap(Framing):
                 raise WrongReply(f"{name} {got} where {want} was asked for")
         pdu = received[7:]
         size = question.length(pdu)
-        if size is None:
+        if size is None and len(pdu) < length - 1:
             return None
+        if size is None:
+            raise WrongReply(f"{length - 1} bytes by the header, in which the answer does not end")
         if length != 1 + size:
             raise WrongReply(f"length {length} in the header where {1 + size} follow")
         if len(pdu) < size:

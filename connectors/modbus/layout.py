@@ -102,7 +102,6 @@ class Layout:
         """
         self._points, self._faults = points, faults
         self._scaling = Scaling(points)
-        self._all = np.arange(len(points))
         self._rows = len(slots)
         self._none = [sentinels(p.no_value, slots[n].datatype) for n, p in enumerate(points)]
         self._none += [[] for _ in range(self._rows - len(points))]
@@ -160,7 +159,7 @@ class Layout:
         self, kind: _Kind, buffer: NDArray[np.uint8], status: NDArray[np.uint32], exact: list[tuple[int, int]]
     ) -> NDArray[Any]:
         """Return one type's raw numbers; sets the status of those that mean no value, or are none."""
-        chosen = buffer[kind.index]
+        chosen = buffer.take(kind.index)
         if kind.name == "coil":
             return chosen[:, 0]
         if kind.name == "bit":
@@ -206,7 +205,7 @@ class Layout:
             value[rows] = value[rows] * up / down  # 1234 / 100 is 12.34; 1234 * 0.01 is that and a bit
             theirs = np.where(status[factors] != GOOD, status[factors], np.where(wild, BAD_NO_VALUE, GOOD))
             mine[rows] = np.where(mine[rows] == GOOD, theirs, mine[rows])
-        return self._scaling.apply(self._all, value), mine
+        return self._scaling.apply_all(value), mine
 
     def _read_strings(
         self, buffer: NDArray[np.uint8], status: NDArray[np.uint32], valid: NDArray[np.bool_], text: list[str | None]
