@@ -1,101 +1,131 @@
-"""The command `plantproof browse`."""
+"""The command `plantproof browse`; what it does with a URL stands with each protocol."""
 
-import asyncio
-import logging
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-from pydantic import SecretStr
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from click.core import ParameterSource
 
-from config import exits
-from config.plant import Asset, Source
+from config.plant import Asset
 from config.units import parse_duration
-from connectors.base import SourceLost, SourceRefused
 
-if TYPE_CHECKING:
-    from connectors.opcua.browse import Found
-    from connectors.opcua.listing import Entry
+OPCUA, MODBUS = "opc.tcp://", "modbus+"
+OWN = {
+    OPCUA: ("under", "security", "user", "password_file", "pki"),
+    MODBUS: ("units", "scan", "sunspec", "rate", "ca", "certificate", "private_key"),
+}
+"""Options that one protocol alone has a use for."""
+TIMEOUTS = {OPCUA: "4s", MODBUS: "1s"}
+SOURCES = {OPCUA: "opcua", MODBUS: "modbus"}
 
-SCHEME = "opc.tcp://"
-WIDTH = 240
-"""Columns of the table where stdout is no terminal."""
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command()
 @click.argument("url")
 @click.option("--points", "as_points", is_flag=True, help="Print rows for points.csv.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-@click.option("--under", default="", help="Node id or browse path to start at; default the Objects folder.")
-@click.option("--security", default="", help='"Basic256Sha256/SignAndEncrypt" and kin, or "None" by name.')
-@click.option("--user", default="", help="User name.")
-@click.option("--password-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Its password.")
+@click.option("--timeout", default="", show_default="4s; Modbus 1s", help="How long one request may take.")
 @click.option(
-    "--pki", type=click.Path(path_type=Path), default="pki", show_default=True, help="Folder of certificates."
+    "--limit", type=click.IntRange(1), default=100_000, show_default=True,
+    help="Most nodes to visit; Modbus: most registers to scan.",
+)  # fmt: skip
+@click.option("--source", "source_id", default="", show_default="opcua; modbus", help="Source of the rows of --points.")
+@click.option("--asset", default="", help="Asset of the rows of --points; default the machines' names; Modbus: u1.")
+@click.option("--under", default="", help="OPC UA: node id or browse path to start at; default the Objects folder.")
+@click.option("--security", default="", help='OPC UA: "Basic256Sha256/SignAndEncrypt" and kin, or "None" by name.')
+@click.option("--user", default="", help="OPC UA: user name.")
+@click.option("--password-file", type=_FILE, help="OPC UA: its password.")
+@click.option(
+    "--pki", type=click.Path(path_type=Path), default="pki", show_default=True, help="OPC UA: folder of certificates."
 )
-@click.option("--timeout", default="4s", show_default=True, help="How long one request may take.")
-@click.option("--limit", type=click.IntRange(1), default=100_000, show_default=True, help="Most nodes to visit.")
-@click.option("--source", "source_id", default="opcua", show_default=True, help="Source of the rows of --points.")
-@click.option("--asset", default="", help="Asset of the rows of --points; default by the machines' names.")
+@click.option("--units", default="", show_default="1", help="Modbus: units to ask, such as 1-10,247.")
+@click.option("--sunspec", is_flag=True, help="Modbus: look for SunSpec models.")
+@click.option(
+    "--scan", multiple=True, help="Modbus: registers to read, such as holding:0-199 or 3/input:7; repeatable."
+)
+@click.option("--rate", type=click.FloatRange(0, 50, min_open=True), default=5.0, show_default=True,
+              help="Modbus: most requests a second.")  # fmt: skip
+@click.option("--ca", type=_FILE, help="modbus+tls: certificates that are trusted (PEM); default the system's.")
+@click.option("--certificate", type=_FILE, help="modbus+tls: our own certificate (PEM).")
+@click.option("--private-key", type=_FILE, help="modbus+tls: its key.")
 def browse(
     url: str,
     *,
     as_points: bool,
     as_json: bool,
+    timeout: str,
+    limit: int,
+    source_id: str,
+    asset: str,
     under: str,
     security: str,
     user: str,
     password_file: Path | None,
     pki: Path,
-    timeout: str,
-    limit: int,
-    source_id: str,
-    asset: str,
+    units: str,
+    sunspec: bool,
+    scan: tuple[str, ...],
+    rate: float,
+    ca: Path | None,
+    certificate: Path | None,
+    private_key: Path | None,
 ) -> None:
-    """List what a server offers: its variables with type, unit, value and a guessed role.
+    """List what a server or device offers; it is only ever read.
 
     \b
     Examples:  plantproof browse opc.tcp://192.168.10.21:4840 --security None
                plantproof browse opc.tcp://192.168.10.21:4840 --security None --points --source line1
+               plantproof browse modbus+tcp://192.168.10.31:502 --units 1-10 --sunspec
+               plantproof browse "modbus+rtu:///dev/ttyUSB0?baud=9600" --units 3 --scan holding:0-99
 
-    Machines that follow OPC UA for Machinery, Machine Tools or PackML get their roles and state maps. Exits 3 when
-    nodes were refused or left out, 69 when nobody answers, 78 when the server refuses.
+    OPC UA: the variables with type, unit, value and a guessed role. Machines that follow OPC UA for Machinery, Machine
+    Tools or PackML get their roles and state maps.
+
+    Modbus: which units answer, who they say they are, SunSpec models, and registers that can be read. On a line where
+    another master talks every request of ours may collide with one of its: stop that master first.
+
+    Exits 3 when nodes were refused or left out, or answers made no sense, 69 when nobody answers, 78 when the server
+    refuses.
     """
-    if not url.startswith(SCHEME):
-        raise click.UsageError(f"URL {url!r}: this version browses OPC UA servers alone; write {SCHEME}host:4840")
+    family = _family(url)
+    _refuse_strangers(family)
     _check_asset(asset)
-    settings = {
-        "user": user, "password": SecretStr(_password(password_file)), "security": security, "pki": pki,
-        "timeout": _nanoseconds(timeout), "url": url, "id": source_id, "kind": "opcua",
+    settings: dict[str, object] = {
+        "url": url, "id": source_id or SOURCES[family], "timeout": _nanoseconds(timeout or TIMEOUTS[family]),
     }  # fmt: skip
-    source = _source({key: value for key, value in settings.items() if key != "user" or value})
-    # The library's warnings reach the user by our own words.
-    logging.getLogger("asyncua").setLevel(logging.CRITICAL)
-    found, rows = _browsed(source, under, limit, asset)
-    left_out: Mapping[str, int] = {}
-    if as_points:
-        left_out = _print_points(rows, source_id)
-    elif as_json:
-        from connectors.opcua.listing import to_json  # noqa: PLC0415  see _browsed
+    output = "points" if as_points else "json" if as_json else "table"
+    # Each protocol's library is imported for its own URLs alone.
+    if family == OPCUA:
+        from connectors.opcua import verb as opcua  # noqa: PLC0415
 
-        click.echo(to_json(rows).encode())
+        opcua.run(settings, output, under=under, security=security, user=user, password_file=password_file, pki=pki,
+                  limit=limit, asset=asset)  # fmt: skip
     else:
-        _print_table(rows)
-    _tell(found, left_out, limit)
-    if found.refused or found.cut:
-        sys.exit(exits.QUALITY)
+        from connectors.modbus import verb as modbus  # noqa: PLC0415
+
+        settings |= {"ca": ca, "certificate": certificate, "private_key": private_key}
+        modbus.run(settings, output, units=units, scan=scan, models=sunspec, rate=rate, limit=limit, asset=asset)
 
 
-def _password(file: Path | None) -> str:
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n") if file is not None else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"--password-file {file}: cannot be read ({error})") from error
+def _family(url: str) -> str:
+    for scheme in OWN:
+        if url.startswith(scheme):
+            return scheme
+    raise click.UsageError(
+        f"URL {url!r}: browse lists OPC UA servers and Modbus devices; write opc.tcp://host:4840, "
+        "modbus+tcp://host:502 or modbus+rtu:///dev/ttyUSB0?baud=9600"
+    )
+
+
+def _refuse_strangers(family: str) -> None:
+    """Raise UsageError where an option was given that has no meaning for the URL's protocol."""
+    context = click.get_current_context()
+    for other, names in OWN.items():
+        for name in names if other != family else ():
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                option = name.replace("_", "-")
+                whose = "opc.tcp:// URLs" if other == OPCUA else "modbus+ URLs"
+                raise click.UsageError(f"--{option} belongs to {whose}; leave it out here")
 
 
 def _check_asset(asset: str) -> None:
@@ -110,77 +140,3 @@ def _nanoseconds(text: str) -> int:
         return parse_duration(text)
     except ValueError as error:
         raise click.UsageError(f"--timeout {text!r}: {error}") from error
-
-
-def _source(settings: Mapping[str, object]) -> Source:
-    from connectors.opcua import security  # noqa: PLC0415  the other verbs need no protocol library
-
-    try:
-        source = Source.model_validate(settings)
-    except ValueError as error:
-        raise click.UsageError(f"--source {settings['id']!r} is no id, or --timeout is not above 0") from error
-    if (fault := security.fault(source)) is not None:
-        raise click.UsageError(f"--security: {fault}")
-    return source
-
-
-def _browsed(source: Source, under: str, limit: int, asset: str) -> "tuple[Found, list[Entry]]":
-    from connectors.opcua import browse as walk  # noqa: PLC0415  the other verbs need no protocol library
-    from connectors.opcua.listing import entries  # noqa: PLC0415
-    from connectors.opcua.session import Session, faults  # noqa: PLC0415
-
-    async def visit() -> "Found":
-        session = Session(source, source.url, lambda _: None)
-        try:
-            await session.open()
-            for warning in session.warnings:
-                click.echo(f"warning: {warning}", err=True)
-            with faults(f"browse {source.url}"):
-                return await walk.browse(session, under, limit)
-        finally:
-            await session.close()
-
-    try:
-        found = asyncio.run(visit())
-    except LookupError as error:
-        raise click.UsageError(f"--under {error}") from error
-    except SourceRefused as error:
-        click.echo(str(error), err=True)
-        sys.exit(exits.CONFIG)
-    except SourceLost as error:
-        click.echo(str(error), err=True)
-        sys.exit(exits.UNREACHABLE)
-    return found, entries(found, asset)
-
-
-def _print_points(rows: "list[Entry]", source: str) -> Mapping[str, int]:
-    from connectors.opcua.listing import needed_assets, to_points  # noqa: PLC0415  see _browsed
-
-    text, left_out = to_points(rows, source)
-    click.echo(text.encode(), nl=False)
-    if assets := needed_assets(rows):
-        click.echo(f"assets.csv needs: {', '.join(assets)}", err=True)
-    return left_out
-
-
-def _print_table(rows: "list[Entry]") -> None:
-    from connectors.opcua.listing import harmless  # noqa: PLC0415  see _browsed
-
-    table = Table()
-    for name in ("path", "address", "type", "unit", "value", "description", "role"):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        cells = (row.path, harmless(row.address), row.type, row.unit, row.value, row.description, row.role)
-        table.add_row(*(Text(cell) for cell in cells))
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDTH)).print(table)
-
-
-def _tell(found: "Found", left_out: Mapping[str, int], limit: int) -> None:
-    """Say on stderr what is missing, and why."""
-    for reason, count in left_out.items():
-        click.echo(f"left out: {count} variables: {reason}", err=True)
-    for status, count in found.refused.most_common():
-        click.echo(f"refused: {count} nodes with {status}", err=True)
-    if found.cut:
-        click.echo(f"cut after {limit} nodes; raise --limit, or begin deeper with --under", err=True)

@@ -11,7 +11,7 @@ import ssl
 import struct
 import tty
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from pymodbus.framer.rtu import FramerRTU
 
@@ -72,6 +72,12 @@ class Bank:
 
 Reply = Callable[[int, bytes], bytes | None]
 """Takes unit and request PDU; returns the reply's PDU, None for silence."""
+Spoil = Callable[[bytes], Iterable[bytes]]
+"""Takes a whole right frame; returns what goes out in its place."""
+
+
+def unspoilt(frame: bytes) -> Iterable[bytes]:
+    return [frame]
 
 
 def crc(frame: bytes) -> bytes:
@@ -79,7 +85,9 @@ def crc(frame: bytes) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def tcp(reply: Reply, *, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def tcp(
+    reply: Reply, *, port: int = 0, tls: ssl.SSLContext | None = None, spoil: Spoil = unspoilt
+) -> AsyncIterator[int]:
     """Serve MBAP frames on a free port of the loopback; yields the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -88,7 +96,8 @@ async def tcp(reply: Reply, *, port: int = 0, tls: ssl.SSLContext | None = None)
             transaction, _, length, unit = struct.unpack(">HHHB", head)
             answer = reply(unit, await reader.readexactly(length - 1))
             if answer is not None:
-                writer.write(struct.pack(">HHHB", transaction, 0, 1 + len(answer), unit) + answer)
+                frame = struct.pack(">HHHB", transaction, 0, 1 + len(answer), unit) + answer
+                writer.writelines(spoil(frame))
                 await writer.drain()
 
     async with _served(serve, port, tls) as bound:
@@ -96,7 +105,7 @@ async def tcp(reply: Reply, *, port: int = 0, tls: ssl.SSLContext | None = None)
 
 
 @contextlib.asynccontextmanager
-async def rtu_over_tcp(reply: Reply) -> AsyncIterator[int]:
+async def rtu_over_tcp(reply: Reply, *, spoil: Spoil = unspoilt) -> AsyncIterator[int]:
     """Serve RTU frames on a free port of the loopback; yields the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,7 +115,7 @@ async def rtu_over_tcp(reply: Reply) -> AsyncIterator[int]:
             answer = reply(frame[0], frame[1:6])
             if answer is not None:
                 body = frame[:1] + answer
-                writer.write(body + crc(body))
+                writer.writelines(spoil(body + crc(body)))
                 await writer.drain()
 
     async with _served(serve, 0, None) as bound:
@@ -138,7 +147,7 @@ async def _served(
 
 
 @contextlib.asynccontextmanager
-async def udp(reply: Reply) -> AsyncIterator[int]:
+async def udp(reply: Reply, *, spoil: Spoil = unspoilt) -> AsyncIterator[int]:
     """Serve MBAP datagrams on a free port of the loopback; yields the port."""
 
     class Protocol(asyncio.DatagramProtocol):
@@ -150,7 +159,8 @@ async def udp(reply: Reply) -> AsyncIterator[int]:
             answer = reply(unit, data[7:])
             if answer is not None:
                 frame = struct.pack(">HHHB", transaction, 0, 1 + len(answer), unit) + answer
-                self.transport.sendto(frame, addr)  # type: ignore[attr-defined]
+                for part in spoil(frame):
+                    self.transport.sendto(part, addr)  # type: ignore[attr-defined]
 
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Protocol, ("127.0.0.1", 0))
     try:
@@ -162,8 +172,8 @@ async def udp(reply: Reply) -> AsyncIterator[int]:
 class Line:
     """The devices' end of a serial line: a real pseudo-terminal, whose other end is `device`."""
 
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
+    def __init__(self, reply: Reply, *, spoil: Spoil = unspoilt) -> None:
+        self.reply, self.spoil = reply, spoil
         self.device = ""
         self.heard = bytearray()
         """Every byte that came over the line."""
@@ -186,6 +196,12 @@ class Line:
         os.close(self._devices)
         os.close(self._far)
 
+    def unplug(self) -> None:
+        """Take the devices' end away, as a pulled USB adapter does."""
+        asyncio.get_running_loop().remove_reader(self._devices)
+        os.close(self._devices)
+        self._devices = os.open("/dev/null", os.O_RDWR)
+
     def put(self, data: bytes) -> None:
         """Put bytes on the line, as a device or noise would."""
         os.write(self._devices, data)
@@ -206,4 +222,4 @@ class Line:
             answer = self.reply(frame[0], frame[1:6])
             if answer is not None:
                 body = frame[:1] + answer
-                self.put(body + crc(body))
+                self.put(b"".join(self.spoil(body + crc(body))))

@@ -20,7 +20,7 @@ from config.samples import read_samples
 from config.schema import ELEMENTS
 from connectors.opcua.browse import browse, written
 from connectors.opcua.companion import raw, state_map
-from connectors.opcua.listing import clean, entries, safe, to_points
+from connectors.opcua.listing import entries, to_points
 from connectors.opcua.roles import guess, unit_of
 from connectors.opcua.session import Session
 from connectors.sim.companion import (
@@ -33,6 +33,7 @@ from connectors.sim.companion import (
     PROGRAM_STATES,
     CompanionServer,
 )
+from connectors.texts import clean, safe
 from kpis.intervals import resolve, series, state_timeline
 from plantproof import cli
 from tests.servers import free_port, within
@@ -512,7 +513,8 @@ def test_the_table_shows_type_unit_value_and_role():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["modbus+tcp://127.0.0.1:502", "--security", "None"], "this version browses OPC UA servers alone"),
+        (["modbus+tcp://127.0.0.1:502", "--security", "None"], "--security belongs to opc.tcp:// URLs"),
+        (["mqtt://127.0.0.1:1883"], "browse lists OPC UA servers and Modbus devices"),
         (["opc.tcp://127.0.0.1:4840"], "security is not set"),
         (["opc.tcp://127.0.0.1:4840", "--security", "none"], "did you mean 'None'?"),
         (["opc.tcp://127.0.0.1:4840", "--security", "None", "--user", "u"], "readable on the wire"),

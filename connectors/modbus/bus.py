@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from config.plant import Source
@@ -112,6 +112,7 @@ class Bus:
             raise
         finally:
             self._count(link, began)
+        self._remember(question for question, _ in asks)
 
     def figures(self) -> dict[str, float | int]:
         """Return the bus time for status: its share, requests a second, and how long one takes."""
@@ -145,11 +146,15 @@ class Bus:
             raise
         finally:
             self._count(link, began)
-        if self.target.framed_as_rtu and isinstance(question, Read):
-            known = self._answered.setdefault(question.unit, {})
-            if len(known) < _SHAPES:
-                known.setdefault(question.shape, question)
+        self._remember([question])
         return answer
+
+    def _remember(self, questions: Iterable[Question]) -> None:
+        """Keep a few questions that were answered, to tell a unit's answers apart after a doubt."""
+        for question in questions if self.target.framed_as_rtu else ():
+            known = self._answered.setdefault(question.unit, {})
+            if isinstance(question, Read) and len(known) < _SHAPES:
+                known.setdefault(question.shape, question)
 
     async def _doubt(self, question: Question, error: Silent | WrongReply) -> None:
         """Note a question without its answer, and bring the link in step."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from config.plant import Device, Point, Source
 from connectors.modbus.address import BIT_TABLES, LAST, TABLES, Address, parse_address
@@ -200,13 +200,6 @@ def halves(slots: Sequence[Slot], request: Request) -> list[Request]:
         return [request]
     middle = len(request.rows) // 2
     return [merge(slots, request.rows[:middle]), merge(slots, request.rows[middle:])]
-
-
-def shorter(request: Request) -> Request:
-    """Return a request of another length that begins at the same place: its reply is never taken for this one's."""
-    step = 8 if request.table in BIT_TABLES else 1
-    room = request.count > step
-    return replace(request, count=request.count - step if room else request.count + step, rows=())
 
 
 def _place(slot: Slot) -> tuple[int, int, int, int]:

@@ -4,8 +4,6 @@ import csv
 import dataclasses
 import io
 import json
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from config.plant import Point
 from connectors.opcua import address, companion
 from connectors.opcua.browse import Found, Node
 from connectors.opcua.roles import guess
+from connectors.texts import cell, clean, harmless, safe
 
 COLUMNS = ("point", "asset", "role", "source", "address", "type", "unit", "mode", "states", "note")
 SHORT = 40
@@ -29,9 +28,6 @@ _EVENTS = ("state", "product", "order", "alarm")
 _NO_SAMPLE = (
     "arrays, structures and bytes, of which an address with [n] or .Field takes a part; times and ids, which are texts"
 )
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])|\x9b[0-?]*[ -/]*[@-~]")
-_UNSAFE = re.compile(r"[^\w.\-]+")
-_INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +47,6 @@ class Entry:
     point: str
     unfit: str
     """Why it is no row of the point table; empty: it is one."""
-
-
-def clean(text: str) -> str:
-    """Return a text without ANSI sequences and control characters, on one line."""
-    shown = (" " if unicodedata.category(sign) in _INVISIBLE else sign for sign in _ANSI.sub("", text))
-    return " ".join("".join(shown).split())
-
-
-def safe(text: str) -> str:
-    """Return a text as one word of an id; letters of every script stay."""
-    word = _UNSAFE.sub("_", clean(text)).strip("._-")
-    return word or "x"
 
 
 def shown(value: Any) -> str:
@@ -202,11 +186,6 @@ def to_json(rows: Sequence[Entry]) -> str:
     return harmless(text)
 
 
-def harmless(text: str) -> str:
-    """Return a text with every character that a terminal obeys escaped as JSON does, line feeds apart."""
-    return "".join(sign if sign == "\n" or sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
-
-
 def to_points(rows: Sequence[Entry], source: str) -> tuple[str, Mapping[str, int]]:
     """Return the rows of points.csv, and how many were left out by reason."""
     out = io.StringIO()
@@ -219,7 +198,7 @@ def to_points(rows: Sequence[Entry], source: str) -> tuple[str, Mapping[str, int
             continue
         mode = "subscribe" if row.role in _EVENTS else ""
         cells = (row.point, row.asset, row.role, source, row.address, "", row.unit, mode, row.states, row.note)
-        writer.writerow([_cell(cell) for cell in cells])
+        writer.writerow([cell(text) for text in cells])
     return out.getvalue(), left_out
 
 
@@ -235,11 +214,6 @@ def _left_out(row: Entry, source: str) -> str | None:
     except ValidationError:
         return "names of which no id can be made"
     return None
-
-
-def _cell(text: str) -> str:
-    """Return a cell that a spreadsheet takes for a text, never for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def needed_assets(rows: Sequence[Entry]) -> Iterator[str]:
