@@ -171,25 +171,28 @@ class _Loader:
 
     def _points(self, file: object) -> Iterator[Point]:
         """Yield the point table's points; a row with a map stands for all the points of the map."""
-        seen = set()
+        seen: set[str] = set()
         for point in self._rows(Point, file, ("point", "asset"), ("point",)):
-            if not point.map:
-                yield point
-                continue
-            self.mapped.append(point)
-            place = f"{self.places['Point', point.point]} column"
-            written = sorted(point.model_fields_set)
-            shared = {"asset": point.asset, "source": point.source}
-            for cells, where, name in maps.expand(point, place, written, self.root, self.faults):
-                if name in seen or ("Point", name) in self.places:
-                    rule = "stands in the point table already"
-                    self._fault(f"{place} point", "point", name, rule, "name one of the two otherwise")
+            for made in self._expanded(point) if point.map else (point,):
+                if made.point in seen:
+                    place = f"{self.places['Point', made.point].partition(' (')[0]} column point"
+                    rule = "stands in the point table twice, once as part of a map"
+                    self._fault(place, "point", made.point, rule, "name one of the two otherwise")
                     continue
-                seen.add(name)
-                made = self._model(Point, cells | shared, where, thing=f"point {name}")
-                if made is not None:
-                    self.places["Point", name] = where.removesuffix(" column")
-                    yield made.model_copy(update=dict(maps.taken(point, written)))
+                seen.add(made.point)
+                yield made
+
+    def _expanded(self, point: Point) -> Iterator[Point]:
+        """Yield the points of a row's map."""
+        self.mapped.append(point)
+        place = f"{self.places['Point', point.point]} column"
+        written = sorted(point.model_fields_set)
+        shared = {"asset": point.asset, "source": point.source}
+        for cells, where, name in maps.expand(point, place, written, self.root, self.faults):
+            made = self._model(Point, cells | shared, where, thing=f"point {name}")
+            if made is not None:
+                self.places["Point", name] = where.removesuffix(" column")
+                yield made.model_copy(update=dict(maps.taken(point, written)))
 
     def _rows(self, model: type[M], file: object, required: Sequence[str], key: Sequence[str]) -> Iterator[M]:
         if not isinstance(file, str) or not file or "\0" in file:

@@ -80,7 +80,7 @@ def test_a_meter_that_takes_few_registers_is_asked_for_no_more(name, tmp_path):
 def test_a_map_s_points_stand_beside_others_and_a_name_twice_is_a_fault(tmp_path):
     loaded = plant(tmp_path, "eastron-sdm120", "pump,m,s,1/holding:0,,\n")
     assert loaded.points[-1].point == "pump"
-    with pytest.raises(Exception, match="stands in the point table already"):
+    with pytest.raises(Exception, match="stands in the point table twice"):
         plant(tmp_path, "eastron-sdm120", "meter/voltage_l1,m,s,1/holding:0,,\n")
 
 

@@ -225,14 +225,18 @@ def test_a_serial_url_has_every_setting_of_a_line():
     assert (target.delay_before_send, target.delay_after_send) == (0.001, 0.0005)
 
 
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_close_leaves_no_descriptor_of_the_port_behind():
     async def run():
         with Line(Bank().answer) as line:
-            before = len(list(Path("/proc/self/fd").iterdir()))
+            before = descriptors()
             for _ in range(5):
                 async with reading(f"modbus+rtu://{line.device}", points("1/holding:5")) as seen:
                     await seen.until(polls(1))
-            assert len(list(Path("/proc/self/fd").iterdir())) == before
+            assert descriptors() == before
 
     within(20, run)
 
