@@ -95,7 +95,7 @@ An empty list is silence; None closes the connection.
 
 
 @contextlib.asynccontextmanager
-async def fake_modbus(answer: Answer) -> AsyncIterator[str]:
+async def fake_modbus(answer: Answer, *, closes_after_each: bool = False) -> AsyncIterator[str]:
     """Serve Modbus TCP on a free port, with every reply as the test says; yields the URL."""
     tasks: list[asyncio.Task[None]] = []
     writers: list[asyncio.StreamWriter] = []
@@ -114,6 +114,8 @@ async def fake_modbus(answer: Answer) -> AsyncIterator[str]:
                 for chunk in chunks:
                     writer.write(chunk)
                     await writer.drain()
+                if closes_after_each:
+                    break
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)

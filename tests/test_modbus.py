@@ -301,3 +301,24 @@ def test_a_port_where_nobody_listens_is_a_lost_source():
         await connector.close()
 
     within(5, run)
+
+
+def test_a_connection_that_was_closed_while_nothing_was_asked_is_made_anew_without_a_gap():
+    # as gateways do to clients that are quiet for a minute: an energy meter may be read every quarter of an hour
+    async def run() -> None:
+        connections = set()
+
+        def reply(request: bytes, connection: int) -> list[bytes]:
+            connections.add(connection)
+            return [answer(request, [222])]
+
+        async with fake_modbus(reply, closes_after_each=True) as url:
+            connector = modbus.Connector(source(url, period="100ms"), points(("holding:5", "")))
+            await connector.connect()
+            found = await first(connector, 4)
+            await connector.close()
+            assert [readings.value.tolist() for readings in found] == [[222]] * 4
+            assert len(connections) >= 4
+            assert not connector.faults
+
+    within(10, run)

@@ -132,7 +132,9 @@ class Bus:
     async def _in_step(self) -> Link:
         if self._link is None:
             raise SourceLost(f"source {self._source.id} is closed")
-        if self._link.dirty:
+        if self._link.broken:  # closed while nothing was asked, as gateways do to quiet clients: no loss
+            await self.open()
+        elif self._link.dirty:
             await self._recover()
         return self._link
 
@@ -159,7 +161,7 @@ class Bus:
     async def _doubt(self, question: Question, error: Silent | WrongReply) -> None:
         """Note a question without its answer, and bring the link in step."""
         if isinstance(error, WrongReply):
-            self._faults[f"a reply was refused: {error}"] += 1
+            self._faults[f"a reply was refused for its {error.what}"] += 1
             log.warning("source %s, unit %d: refused a reply: %s", self._source.id, question.unit, error)
         if self.target.framed_as_rtu:
             self._owed.setdefault(question.unit, set()).add(question.shape)

@@ -29,6 +29,8 @@ GATEWAY = (10, 11)
 """Exception codes by which a gateway says that a unit does not answer."""
 SHORTEST_PROBE_S = 0.1
 """A unit that rests gets at least so long to answer a probe [s], and else what time the others leave."""
+WHOLE_NS = 60 * NS_PER_SECOND
+"""So often one unit that rests for long gets all the time it wants, should it have become slow [ns]."""
 CROWDED = 0.9
 """Bus time above which a link counts as full."""
 NAMED = 5
@@ -53,6 +55,7 @@ class Connector:
         self._units = {number: Unit(number, probes) for number, probes in probes_of(self._groups).items()}
         self._schedule: Schedule | None = None
         self._halvings = 0
+        self._whole_again = 0
 
     async def connect(self) -> None:
         """Open the link; raises SourceLost, and SourceRefused where the source cannot be served."""
@@ -103,9 +106,9 @@ class Connector:
         self._bus.close()
 
     async def _poll(self, group: Group, schedule: Schedule) -> AsyncIterator[Readings]:
-        """Yield what the units that answer say at once, and what the others say later, if anything."""
+        """Yield what the units say that answer at once, and then what the others say, if anything."""
         self._halvings = HALVINGS
-        waiting, later = group.begin(), dict[int, list[Part]]()
+        waiting, later, told = group.begin(), dict[int, list[Part]](), set[int]()
         while waiting:
             ready = self._ready(group, waiting, later)
             failed, error, waiting = await self._read_all(group, ready)
@@ -113,14 +116,18 @@ class Connector:
                 waiting = [*self._refused(group, failed, error), *waiting]
             elif failed is not None:
                 later[failed.request.unit] = [failed]
+                # Units come in order: what those before say need not wait for those behind.
+                begun = {part.request.unit for part in waiting} | later.keys() | told
+                if done := group.units - begun:
+                    told |= done
+                    yield group.readings(list(done))
         if not later:
             yield group.readings()
             return
-        done = group.readings([number for number in self._units if number not in later])
-        if len(done.points):
-            yield done
-        for number, parts in later.items():
-            await self._read_late(group, self._units[number], parts, schedule)
+        if rest := group.units - later.keys() - told:
+            yield group.readings(list(rest))
+        for turn, (number, parts) in enumerate(later.items()):
+            await self._read_late(group, self._units[number], parts, schedule, first=turn == 0)
         if all(unit.silent for unit in self._units.values()):
             why = "; ".join(unit.why for unit in list(self._units.values())[:NAMED])
             raise SourceLost(f"source {self._source.id}: {why}, and no other unit answers")
@@ -207,11 +214,17 @@ class Connector:
                     part.request)  # fmt: skip
         return part.divide(group.slots, now)
 
-    async def _read_late(self, group: Group, unit: Unit, parts: list[Part], schedule: Schedule) -> None:
-        """Read a unit that was silent or rests, once the others had their turn; what it does not say is bad."""
+    async def _read_late(self, group: Group, unit: Unit, parts: list[Part], schedule: Schedule, *, first: bool) -> None:
+        """Read a unit that was silent or rests, once the others had their turn; what it does not say is bad.
+
+        After the first unit of a poll the others' next turn goes before: what is left of them waits.
+        """
         waiting = deque(parts)
         asked = not unit.resting  # and it was silent in this very poll
-        if asked or await self._is_back(unit, schedule):
+        hurry = not first and schedule.slack() <= 0
+        if hurry and asked:
+            unit.rest_for(f"unit {unit.number} did not answer", BAD_NO_COMMUNICATION)
+        elif not hurry and (asked or await self._is_back(unit, schedule)):
             while waiting and not unit.resting:
                 part = waiting.popleft()
                 tries = self._source.retries + (0 if asked else 1)
@@ -277,7 +290,11 @@ class Connector:
     def _patience(self, unit: Unit, schedule: Schedule) -> float:
         """Return how long a doubtful unit may take to answer [s]: what the others leave, and sometimes all it wants."""
         whole = self._bus.timeout(unit.number)
-        if len(self._units) == 1 or unit.rest.longest:
+        if len(self._units) == 1:
+            return whole
+        now = time.monotonic_ns()
+        if unit.rest.longest and now >= self._whole_again:
+            self._whole_again = now + WHOLE_NS
             return whole
         return min(whole, max(schedule.slack() / NS_PER_SECOND, SHORTEST_PROBE_S))
 

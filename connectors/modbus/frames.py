@@ -44,7 +44,12 @@ EXCEPTIONS = {
 
 
 class WrongReply(Exception):  # noqa: N818  a state of the link
-    """The bytes are not the answer to the question."""
+    """The bytes are not the answer to the question; `what` of them is wrong, in a word that counts can go by."""
+
+    def __init__(self, what: str, told: str) -> None:
+        """Take what is wrong, and how a message tells it."""
+        super().__init__(told)
+        self.what = what
 
 
 class ExceptionReply(Exception):  # noqa: N818  the protocol's name
@@ -92,11 +97,11 @@ class Read:
         if pdu[0] == function | _EXCEPTION:
             return 2
         if pdu[0] != function:
-            raise WrongReply(f"function {pdu[0]} where {function} was asked for")
+            raise WrongReply("function", f"function {pdu[0]} where {function} was asked for")
         if len(pdu) < 2:
             return None
         if pdu[1] != self.size:
-            raise WrongReply(f"{pdu[1]} data bytes where {self.size} were asked for")
+            raise WrongReply("length", f"{pdu[1]} data bytes where {self.size} were asked for")
         return 2 + self.size
 
     def data(self, pdu: bytes | bytearray) -> bytes:
@@ -130,7 +135,7 @@ class Identify:
         if pdu[0] == IDENTIFY | _EXCEPTION:
             return 2
         if pdu[0] != IDENTIFY or (len(pdu) > 1 and pdu[1] != _MEI_IDENTIFICATION):
-            raise WrongReply(f"function {pdu[0]} where {IDENTIFY} was asked for")
+            raise WrongReply("function", f"function {pdu[0]} where {IDENTIFY} was asked for")
         if len(pdu) < 7:
             return None
         end = 7
@@ -139,7 +144,7 @@ class Identify:
                 return None
             end += 2 + pdu[end + 1]
             if end > LONGEST_PDU:
-                raise WrongReply(f"identification objects of {end} bytes; {LONGEST_PDU} is the most")
+                raise WrongReply("length", f"identification objects of {end} bytes; {LONGEST_PDU} is the most")
         return end
 
     def data(self, pdu: bytes | bytearray) -> bytes:
@@ -199,19 +204,19 @@ class Mbap(Framing):
         wanted = {"transaction": self._transaction, "protocol": 0, "unit": question.unit}
         for (name, want), got in zip(wanted.items(), (transaction, protocol, unit), strict=True):
             if got != want:
-                raise WrongReply(f"{name} {got} where {want} was asked for")
+                raise WrongReply(name, f"{name} {got} where {want} was asked for")
         pdu = received[7:]
         size = question.length(pdu)
         if size is None and len(pdu) < length - 1:
             return None
         if size is None:
-            raise WrongReply(f"{length - 1} bytes by the header, in which the answer does not end")
+            raise WrongReply("length", f"{length - 1} bytes by the header, in which the answer does not end")
         if length != 1 + size:
-            raise WrongReply(f"length {length} in the header where {1 + size} follow")
+            raise WrongReply("length", f"length {length} in the header where {1 + size} follow")
         if len(pdu) < size:
             return None
         if len(pdu) > size:
-            raise WrongReply(f"{len(pdu) - size} bytes more than the answer has")
+            raise WrongReply("length", f"{len(pdu) - size} bytes more than the answer has")
         return question.data(pdu)
 
 
@@ -235,21 +240,21 @@ class Rtu(Framing):
         if self._echo:
             heard = bytes(received[: len(self._sent)])
             if not self._sent.startswith(heard):
-                raise WrongReply("bytes that are not the echo of the question; is the line's echo on?")
+                raise WrongReply("echo", "bytes that are not the echo of the question; is the line's echo on?")
             answer = received[len(self._sent) :]
         noise = len(answer) - len(answer.lstrip(_NOISE.replace(bytes([question.unit]), b"")))
         answer = answer[min(noise, _MOST_NOISE) :]
         if len(answer) < 2:
             return None
         if answer[0] != question.unit:
-            raise WrongReply(f"unit {answer[0]} where {question.unit} was asked for")
+            raise WrongReply("unit", f"unit {answer[0]} where {question.unit} was asked for")
         size = question.length(answer[1:])
         if size is None or len(answer) < size + 3:
             return None
         if len(answer) > size + 3:
-            raise WrongReply(f"{len(answer) - size - 3} bytes more than the answer has")
+            raise WrongReply("length", f"{len(answer) - size - 3} bytes more than the answer has")
         if crc16(answer[: size + 1]) != int.from_bytes(answer[size + 1 :], "little"):
-            raise WrongReply("a wrong CRC: noise on the line, or two units of one number")
+            raise WrongReply("CRC", "a wrong CRC: noise on the line, or two units of one number")
         return question.data(answer[1 : size + 1])
 
 

@@ -45,6 +45,7 @@ class Group:
             for row in request.rows:
                 places[row] = size + width * (self.slots[row].address - request.address)
             size += width * request.count
+        self.units = frozenset(slot.unit for slot in self.slots)
         self._positions = np.array(positions, np.intp)
         self._unit_of_point = np.array([slot.unit for slot in self.slots[: len(mine)]], np.intp)
         self._layout = Layout(mine, self.slots, factors, places, faults)

@@ -5,24 +5,17 @@ A link never mends itself: what to do after a doubt is said in connectors/modbus
 
 import abc
 import asyncio
-import contextlib
-import os
 import random
 import ssl
-import termios
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import serial
-from serial.rs485 import RS485Settings
 
 from config.plant import Source
 from connectors.base import SourceLost, SourceRefused
 from connectors.modbus.frames import ExceptionReply, Framing, Mbap, Question, Rtu, WrongReply
 from connectors.modbus.target import Target
 
-_CHUNK = 4096
 _MOST = 1024
 """More bytes than any answer has: what waits beyond is thrown away."""
 
@@ -90,6 +83,11 @@ class Link(abc.ABC):
                 self._timer.cancel()
             self._question = self._done = self._timer = None
             self._take = _nobody
+
+    @property
+    def broken(self) -> bool:
+        """Whether the other side, or the port, is gone."""
+        return bool(self._broken)
 
     @property
     def asked(self) -> Question:
@@ -272,76 +270,6 @@ class DatagramLink(_Network):
         self._transport.sendto(frame)
 
 
-class SerialLink(Link):
-    """A serial port of this machine, with RS-485 where the driver knows it."""
-
-    _port: serial.Serial | None = None
-
-    async def open(self, patience: float) -> None:
-        """Open the port for us alone; see Link."""
-        target = self.target
-        try:
-            self._port = serial.Serial(
-                target.device,
-                target.baud,
-                target.bytesize,
-                target.parity,
-                target.stopbits,
-                timeout=0,
-                exclusive=True,
-            )
-            if target.rs485:
-                self._port.rs485_mode = RS485Settings(
-                    rts_level_for_tx=target.rts_on_send,
-                    rts_level_for_rx=not target.rts_on_send,
-                    delay_before_tx=target.delay_before_send,
-                    delay_before_rx=target.delay_after_send,
-                )
-            self._port.reset_input_buffer()
-        except (PermissionError, serial.SerialException, OSError, ValueError, termios.error) as error:
-            self.close()
-            hint = "; let the agent's user join the group dialout" if getattr(error, "errno", 0) == 13 else ""
-            raise SourceLost(f"serial port {target.name}: {error}{hint}") from error
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._port.fileno(), self._readable)
-        self.heard = loop.time()
-        self._broken = ""
-
-    def close(self) -> None:
-        """Let go of the port."""
-        port, self._port = self._port, None
-        self._broken = self._broken or "closed"
-        if port is not None and port.is_open:
-            with contextlib.suppress(OSError, ValueError, RuntimeError):
-                asyncio.get_running_loop().remove_reader(port.fileno())
-            with contextlib.suppress(OSError, termios.error):
-                port.close()
-
-    def _readable(self) -> None:
-        if self._port is None:
-            return
-        try:
-            data = os.read(self._port.fileno(), _CHUNK)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            data, why = b"", f"the serial port is gone ({error.strerror})"
-        else:
-            why = "the serial port is gone (end of file)"
-        if data:
-            self._came(data)
-            return
-        asyncio.get_running_loop().remove_reader(self._port.fileno())
-        self._lost(why)
-
-    def _write(self, frame: bytes) -> None:
-        if self._port is None:
-            raise OSError("closed")
-        sent = os.write(self._port.fileno(), frame)
-        if sent != len(frame):
-            raise OSError(f"the driver took {sent} of {len(frame)} bytes; is the line's flow control on?")
-
-
 def make_link(source: Source, target: Target, faults: Counter[str]) -> Link:
     """Return a link to a target, not yet open; raises SourceRefused where its certificates cannot be read."""
     if target.framed_as_rtu:
@@ -349,6 +277,8 @@ def make_link(source: Source, target: Target, faults: Counter[str]) -> Link:
     else:
         framing = Mbap(random.randrange(0xFFFF))  # noqa: S311  to tell answers apart, no secret
     if target.serial:
+        from connectors.modbus.serial_link import SerialLink  # noqa: PLC0415  of POSIX alone, and not every gateway's
+
         return SerialLink(target, framing, faults)
     if target.transport == "udp":
         return DatagramLink(target, framing, faults)

@@ -68,7 +68,8 @@ class Unit:
 
     def rest_for(self, why: str, status: int, *, silent: bool = True) -> None:
         """Let it rest, longer each time."""
-        self.why, self.status, self.silent = why, status, silent
+        if not self.resting or self.silent != silent:  # the first reason is the telling one
+            self.why, self.status, self.silent = why, status, silent
         self.rest.lengthen(time.monotonic_ns())
 
     def probe(self) -> Read:
