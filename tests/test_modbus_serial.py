@@ -225,6 +225,16 @@ def test_a_serial_url_has_every_setting_of_a_line():
     assert (target.delay_before_send, target.delay_after_send) == (0.001, 0.0005)
 
 
+def test_check_says_how_much_of_a_serial_line_s_time_its_polls_take():
+    url = "modbus+rtu:///dev/ttyUSB0?baud=9600"
+    table = [Point(point=f"p{n}", asset="m", source="line", address=f"holding:{n}") for n in range(100)]
+    # one request: 8 characters, an answer: 5 and 200 of data; 213 of 11 bits at 9600 baud are 244 ms, and twice 4 ms
+    assert modbus.reads(source(url, period="1s"), table)[0] == "takes 25.2% of the line's time or more"
+    crowded = modbus.reads(source(url, period="200ms"), table)[0]
+    assert crowded.startswith("takes 126.0% of the line's time or more: more than it has; lengthen periods")
+    assert modbus.reads(source("modbus+tcp://h", period="1s"), table)[0] == "every 1s: 1 request for 100 points"
+
+
 def descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from config.plant import Point, Source
-from config.units import format_duration
+from config.units import NS_PER_SECOND, format_duration
 from connectors.modbus.address import BIT_TABLES, Address
+from connectors.modbus.frames import Read
 from connectors.modbus.layout import sentinels
-from connectors.modbus.plan import Slot, factors_of, limits_of, plan, slot_of, unreadable
+from connectors.modbus.plan import Request, Slot, factors_of, limits_of, plan, slot_of, unreadable
 from connectors.modbus.target import parse_url
 from connectors.polling import by_period
 
@@ -45,23 +46,47 @@ def check_source(source: Source) -> str | None:
 
 
 def reads(source: Source, points: Sequence[Point]) -> list[str]:
-    """Return a line for each request of a cycle, and one for each point, as a person compares them with a manual."""
-    lines = []
+    """Return a line for each request of a cycle, and one for each point, as a person compares them with a manual.
+
+    Of a serial line the first says how much of its time that takes at least.
+    """
+    lines: list[str] = []
+    share = 0.0
     for period, positions in by_period(source, points, range(len(points))).items():
         mine = [points[position] for position in positions]
         slots = [slot_of(source, point) for point in mine]
         scales = dict.fromkeys(factor.slot for point in mine for factor in factors_of(source, point))
         requests = plan([*slots, *scales], partial(limits_of, source))
-        told_of = [f"{p.point}: {_place(slot)}{_scaled(p)}" for p, slot in zip(mine, slots, strict=True)]
-        told_of += [f"scale register: {_place(slot)}" for slot in scales]
-        lines.append(f"every {format_duration(period)}: {_counted(len(requests), 'request')} for "
-                     f"{_counted(len(mine), 'point')}")  # fmt: skip
+        told = [f"{p.point}: {_place(slot)}{_scaled(p)}" for p, slot in zip(mine, slots, strict=True)]
+        told += [f"scale register: {_place(slot)}" for slot in scales]
+        counts = f"{_counted(len(requests), 'request')} for {_counted(len(mine), 'point')}"
+        lines.append(f"every {format_duration(period)}: {counts}")
         for request in requests:
-            what = "bit" if request.table in BIT_TABLES else "register"
-            span = _span(request.address, request.count)
-            lines.append(f"  unit {request.unit}: {request.table} {span}, {_counted(request.count, what)}")
-            lines += [f"    {told_of[row]}" for row in request.rows]
+            lines.append(_request(request))
+            lines += [f"    {told[row]}" for row in request.rows]
+        share += line_time(source, requests) * NS_PER_SECOND / period
+    if share > 0:
+        enough = "" if share < 1 else ": more than it has; lengthen periods, raise the baud rate, or read less"
+        lines.insert(0, f"takes {share:.1%} of the line's time or more{enough}")
     return lines
+
+
+def line_time(source: Source, requests: Sequence[Request]) -> float:
+    """Return how long requests and their answers take on a serial line [s], without the devices' own delay.
+
+    Source: MODBUS over Serial Line V1.02, section 2.5.1: a request has 8 characters, an answer 5 and its data, and
+    before each the line is quiet for 3.5. Over a network it is 0.
+    """
+    target = parse_url(source.url)
+    sizes = [Read(one.unit, one.table, one.address, one.count).size for one in requests]
+    quiet = max(target.silence, source.pause / NS_PER_SECOND) + target.silence
+    return sum(target.wire_time(13 + size) + quiet for size in sizes) if target.serial else 0.0
+
+
+def _request(request: Request) -> str:
+    what = "bit" if request.table in BIT_TABLES else "register"
+    span = _span(request.address, request.count)
+    return f"  unit {request.unit}: {request.table} {span}, {_counted(request.count, what)}"
 
 
 def _place(slot: Slot) -> str:
