@@ -5,6 +5,8 @@ from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData,
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.standard_address_space import standard_address_space
 
+from tests.modbus_peers import ASKED
+
 
 @pytest.fixture(autouse=True, scope="session")
 def quick_servers():
@@ -38,3 +40,10 @@ def copied(node_id, node):
     new.attributes = {kind: AttributeValue(attribute.value) for kind, attribute in node.attributes.items()}
     new.references = list(node.references)
     return new
+
+
+@pytest.fixture(autouse=True, scope="session")
+def only_reads():
+    """No Modbus device of the whole suite was ever asked for anything but a read or its identification."""
+    yield
+    assert set(ASKED) <= {1, 2, 3, 4, 43}

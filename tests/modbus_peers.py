@@ -17,6 +17,8 @@ from pymodbus.framer.rtu import FramerRTU
 
 READS = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 SILENT = "silent"
+ASKED: Counter[int] = Counter()
+"""Function codes of every request that any device of the tests was sent; conftest.py looks at them in the end."""
 
 
 class Bank:
@@ -45,6 +47,7 @@ class Bank:
         """Return the PDU that answers, None for silence."""
         function = pdu[0]
         self.functions[function] += 1
+        ASKED[function] += 1
         if unit in self.silent or (self.units is not None and unit not in self.units):
             return None
         if function not in READS:

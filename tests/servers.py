@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.modbus_peers import ASKED
+
 
 def free_port() -> int:
     """Return a TCP port of the loopback that nobody holds now."""
@@ -108,6 +110,7 @@ async def fake_modbus(answer: Answer, *, closes_after_each: bool = False) -> Asy
             while True:
                 head = await reader.readexactly(6)
                 frame = head + await reader.readexactly(int.from_bytes(head[4:6], "big"))
+                ASKED[frame[7]] += 1
                 chunks = answer(frame, number)
                 if chunks is None:
                     break

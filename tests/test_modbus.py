@@ -101,6 +101,21 @@ def test_ticks_missed_in_a_stall_are_counted_and_not_made_up_for():
     assert schedule.missed == 4
 
 
+def test_groups_of_other_periods_begin_a_phase_later_so_that_they_do_not_meet():
+    time = VirtualTime()
+    schedule = Schedule([1_000, 2_000], phases=[0, 500], clock=lambda: time.now, sleep=time.sleep)
+
+    async def ticks() -> list[tuple[int, list[int]]]:
+        seen = []
+        for _ in range(6):
+            groups = sorted(await schedule.due())
+            seen.append((time.now, groups))
+        return seen
+
+    # all at once in the beginning, so that every point is known soon; then apart
+    assert asyncio.run(ticks()) == [(0, [0, 1]), (1000, [0]), (2000, [0]), (2500, [1]), (3000, [0]), (4000, [0])]
+
+
 # --- over sockets ---
 
 
