@@ -39,6 +39,12 @@ def _twice(plant: Plant) -> Iterator[Fault]:
         for one, count in Counter(ids).items():
             if count > 1:
                 yield Fault(f"plant.toml: {name}", f"{name} id", one, f"stands {count} times", "give each its own id")
+    ports = [(s.agent, s.url.partition("?")[0]) for s in plant.sources if s.url.startswith("modbus+rtu:")]
+    for (agent, port), count in Counter(ports).items():
+        if count > 1:
+            rule = f"is read by {count} sources{f' of agent {agent}' if agent else ''}, and a line has one master"
+            hint = "put their points into one source: an address names its unit, such as 3/holding:0"
+            yield Fault("plant.toml: source", "serial port", port, rule, hint)
     for (product, asset), count in Counter((p.product, p.asset) for p in plant.products).items():
         if count > 1:
             rule = f"has {count} rows for asset {asset}"

@@ -62,6 +62,13 @@ def expand(
         yield cells, f"{place.removesuffix(' column')} (map {name}, line {row.line}) column", id_
 
 
+def files(table: Path) -> list[str]:
+    """Return the map files of the plant's own that a point table names."""
+    rows = read_table(table, table.name, (), []) if table.is_file() else None
+    named = [row.cells.get("map", "").partition(":")[0].strip() for row in rows or ()]
+    return [name for name in dict.fromkeys(named) if name.endswith((".csv", ".xlsx"))]
+
+
 def most_registers(point: Point) -> int | None:
     """Return how many registers a request to a meter of this map may have, where its maker says so."""
     about = tomllib.loads(_folder().joinpath("index.toml").read_text(encoding="utf-8"))

@@ -444,3 +444,20 @@ def test_a_package_that_cannot_be_written_is_told_without_a_traceback(tmp_path, 
     result = run("build", plant, "--out", tmp_path / "none" / "hour.zip")
     assert result.exit_code == exits.UNEXPECTED
     assert "cannot be written" in result.stderr
+
+
+def test_a_register_map_of_the_plant_s_own_is_in_the_package_and_it_verifies(tmp_path):
+    source = '[[source]]\nid = "m"\nkind = "modbus"\nurl = "modbus+tcp://127.0.0.1"\n'
+    folder = make_plant(tmp_path / "plant", plant=PLANT.replace("[[calendar]]", f"{source}[[calendar]]", 1))
+    (folder / "points.csv").write_text(
+        "point,asset,role,source,address,max_hold,map\npress.state,press,state,,,10min,\n"
+        "press.total,press,total,,,10min,\npress.drive,press,,m,3,,drives/acme.csv: speed\n"
+    )
+    (folder / "drives").mkdir()
+    (folder / "drives" / "acme.csv").write_text("point,address\nspeed,holding:1\ncurrent,holding:2\n")
+    (folder / "hour.csv").write_text("\n".join(lake_rows()), encoding="utf-8")
+    plant = load_plant(folder)
+    import_file(plant, folder / "hour.csv")
+    package = build(plant, folder / "lake", START, END)
+    assert "config/drives/acme.csv" in unpacked(package)
+    assert verify(package).faults == []

@@ -215,12 +215,10 @@ def test_rs485_is_asked_of_the_driver_and_its_no_is_told():
 
 def test_a_serial_url_has_every_setting_of_a_line():
     target = parse_url(
-        "modbus+rtu:///dev/ttyUSB0?baud=19200&parity=E&stopbits=2&bytesize=7&rs485=yes&rts_on_send=low"
+        "modbus+rtu:///dev/ttyUSB0?baud=19200&parity=E&stopbits=2&rs485=yes&rts_on_send=low"
         "&delay_before_send=1ms&delay_after_send=500us&echo=yes"
     )
-    assert (target.device, target.baud, target.parity, target.stopbits, target.bytesize) == (
-        "/dev/ttyUSB0", 19200, "E", 2, 7,
-    )  # fmt: skip
+    assert (target.device, target.baud, target.parity, target.stopbits) == ("/dev/ttyUSB0", 19200, "E", 2)
     assert (target.rs485, target.rts_on_send, target.echo) == (True, False, True)
     assert (target.delay_before_send, target.delay_after_send) == (0.001, 0.0005)
 
@@ -382,3 +380,23 @@ def test_a_certificate_file_that_cannot_be_read_is_refused_by_name(tmp_path):
     made = source("modbus+tls://127.0.0.1:1", ca=tmp_path / "ca.pem")
     with pytest.raises(SourceRefused, match="ca, certificate or private_key cannot be read"):
         within(5, modbus.Connector(made, points("1/holding:5")).connect)
+
+
+@pytest.mark.parametrize("key", ["ca", "server_name", "certificate", "private_key"])
+def test_tls_settings_of_a_source_without_tls_are_refused_lest_it_be_taken_for_encrypted(key):
+    made = source("modbus+tcp://127.0.0.1:502", **{key: "meter.pem"})
+    fault = modbus.check_source(made)
+    assert fault is not None
+    assert f"{key} belongs to modbus+tls:// URLs" in fault
+    assert modbus.check_source(source("modbus+tcp://127.0.0.1:502")) is None
+
+
+def test_a_server_without_tls_is_lost_with_a_reason(tmp_path):
+    async def run():
+        async with tcp(lambda unit, pdu: None) as port:
+            connector = modbus.Connector(secured(tmp_path, port), points("1/holding:5"))
+            with pytest.raises(SourceLost, match=r"no Modbus connection .*\(.+\)|within 2 s"):
+                await connector.connect()
+            await connector.close()
+
+    within(20, run)

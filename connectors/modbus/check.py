@@ -40,9 +40,18 @@ def check_source(source: Source) -> str | None:
     twice = [d.unit for n, d in enumerate(source.device) if d.unit in [e.unit for e in source.device[:n]]]
     if twice:
         return f"device: unit {twice[0]} stands twice; keep one [[source.device]] for each unit"
+    if target.transport != "tls" and (key := _of_tls(source)):
+        return (
+            f"{key} belongs to modbus+tls:// URLs: over {target.transport} nothing is encrypted; remove it, or use TLS"
+        )
     if target.transport == "tls" and (source.certificate is None) != (source.private_key is None):
         return "certificate and private_key belong together; write both, or none"
     return None
+
+
+def _of_tls(source: Source) -> str:
+    keys = ("ca", "server_name", "certificate", "private_key")
+    return next((key for key in keys if getattr(source, key)), "")
 
 
 def reads(source: Source, points: Sequence[Point]) -> list[str]:

@@ -30,33 +30,37 @@ def sentinels(text: str, datatype: Datatype) -> list[float | int]:
     for word in text.split():
         try:
             found.append(_sentinel(word, datatype))
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, FloatingPointError):
             what = f"no_value {word!r} is no raw value of {datatype}"
             raise ValueError(f"{what}; write a number, bits such as 0x8000, or nan for a float") from None
     return found
 
 
 def _sentinel(word: str, datatype: Datatype) -> float | int:
+    """Return one raw value as the type's bytes read; raises ValueError or OverflowError where it has no such value."""
     if datatype.name not in NUMBERS or datatype.name == "bool":
-        raise ValueError
+        raise ValueError(word)
     kind = np.dtype(NUMBERS[datatype.name][1])
     if word[:2].lower() == "0x":
-        raw = int(word, 16).to_bytes(kind.itemsize, "big")
-        if datatype.name in _BCD_DIGITS:
-            return int(word, 16)
-        bits: float | int = np.frombuffer(raw, kind)[0].item()
+        bits: float | int = np.frombuffer(int(word, 16).to_bytes(kind.itemsize, "big"), kind)[0].item()
         return bits
-    if word.lower() == "nan" or kind.kind == "f":
-        if kind.kind != "f":
-            raise ValueError
-        return float(np.float64(kind.type(float(word))))
+    if kind.kind == "f":
+        with np.errstate(over="raise"):  # what the type cannot hold would become infinite, or a fault of its own
+            return _exact(float(word), kind)
     number = int(word)
     if datatype.name in _BCD_DIGITS:
-        return int(f"{number:d}", 16)
+        number = int(f"{number:d}", 16)
     info = np.iinfo(kind)
     if not info.min <= number <= info.max:
-        raise ValueError
+        raise ValueError(word)
     return number
+
+
+def _exact(number: float, kind: np.dtype[Any]) -> float:
+    held = float(kind.type(number))
+    if np.isinf(held) and not np.isinf(number):
+        raise ValueError(number)
+    return held
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,8 +198,15 @@ class _Network(Link, asyncio.Protocol, asyncio.DatagramProtocol):
             transport.abort()
 
     def _failed(self, error: OSError | None, patience: float) -> SourceLost:
-        why = f"within {patience:g} s" if error is None else f"({error.strerror or error})"
+        why = f"within {patience:g} s" if error is None else f"({_why(error)})"
         return SourceLost(f"no Modbus connection to {self.target.name} {why}")
+
+
+def _why(error: OSError) -> str:
+    """Return an error's reason, of those too that have no words."""
+    if isinstance(error, ConnectionResetError | ConnectionAbortedError) and not str(error):
+        return "closed while connecting; does it speak TLS, and know our certificate?"
+    return error.strerror or str(error) or type(error).__name__
 
 
 class StreamLink(_Network):

@@ -27,7 +27,7 @@ class SerialLink(Link):
             self._port = serial.Serial(
                 target.device,
                 target.baud,
-                target.bytesize,
+                serial.EIGHTBITS,  # of an RTU frame; seven are for Modbus ASCII
                 target.parity,
                 target.stopbits,
                 timeout=0,

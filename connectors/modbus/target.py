@@ -33,7 +33,6 @@ class Target:
     baud: int = 9600
     parity: str = "N"
     stopbits: float = 1
-    bytesize: int = 8
     echo: bool = False
     """Whether the adapter hears what it sends."""
     rs485: bool = False
@@ -108,7 +107,6 @@ def _option(url: str, name: str, value: str) -> object:
     choices: dict[str, dict[str, object]] = {
         "parity": {one: one for one in "NEO"},
         "stopbits": {"1": 1, "1.5": 1.5, "2": 2},
-        "bytesize": {"7": 7, "8": 8},
         "echo": dict(_ON),
         "rs485": dict(_ON),
         "rts_on_send": dict(_LEVEL),

@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from config import maps
 from config.plant import Plant
 from config.schema import RESULT, SAMPLE
 from kpis import output
@@ -87,7 +88,7 @@ def build(plant: Plant, lake_path: Path, start: int, end: int) -> bytes:
 
 
 def config_files(root: Path) -> dict[str, bytes]:
-    """Return plant.toml and every table that it names, by file name; they hold no secrets by rule.
+    """Return plant.toml and every table that it or its point table names, by file name; they hold no secrets by rule.
 
     Raises PackageError where one of them lies outside the plant's folder, or plant.toml has another name.
     """
@@ -102,6 +103,7 @@ def config_files(root: Path) -> dict[str, bytes]:
         plant.get("points", "points.csv"),
         plant.get("products", "products.csv"),
     ]
+    named += maps.files(root / plant.get("points", "points.csv"))
     named += [c["exceptions"] for c in table.get("calendar", []) if c.get("exceptions")]
     for name in named:
         if not safe_name(name):
