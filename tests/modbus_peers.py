@@ -87,6 +87,11 @@ def crc(frame: bytes) -> bytes:
     return FramerRTU.compute_CRC(frame).to_bytes(2, "big")
 
 
+def length_of(frame: bytes | bytearray) -> int:
+    """How long a request on a serial line is: that for the device identification is one byte shorter."""
+    return 7 if frame[1] == 0x2B else 8
+
+
 @contextlib.asynccontextmanager
 async def tcp(
     reply: Reply, *, port: int = 0, tls: ssl.SSLContext | None = None, spoil: Spoil = unspoilt
@@ -113,9 +118,10 @@ async def rtu_over_tcp(reply: Reply, *, spoil: Spoil = unspoilt) -> AsyncIterato
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
-            frame = await reader.readexactly(8)
-            assert crc(frame[:6]) == frame[6:], "a request with a wrong CRC"
-            answer = reply(frame[0], frame[1:6])
+            head = await reader.readexactly(2)
+            frame = head + await reader.readexactly(length_of(head) - 2)
+            assert crc(frame[:-2]) == frame[-2:], "a request with a wrong CRC"
+            answer = reply(frame[0], frame[1:-2])
             if answer is not None:
                 body = frame[:1] + answer
                 writer.writelines(spoil(body + crc(body)))
@@ -129,22 +135,23 @@ async def rtu_over_tcp(reply: Reply, *, spoil: Spoil = unspoilt) -> AsyncIterato
 async def _served(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object], port: int, tls: ssl.SSLContext | None
 ) -> AsyncIterator[int]:
-    writers: list[asyncio.StreamWriter] = []
-    tasks: list[asyncio.Task[None]] = []
+    links: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        tasks.append(asyncio.current_task())  # type: ignore[arg-type]
+        task = asyncio.current_task()
+        links[task] = writer  # type: ignore[index]
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             await serve(reader, writer)  # type: ignore[misc]
         writer.close()
+        del links[task]  # type: ignore[arg-type]
 
     server = await asyncio.start_server(handle, "127.0.0.1", port, ssl=tls)
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
         server.close()
-        for writer in writers:
+        tasks = list(links)
+        for writer in links.values():
             writer.transport.abort()
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -218,11 +225,11 @@ class Line:
         self._buffer += data
         if self.echo:
             self.put(data)
-        while len(self._buffer) >= 8:
-            frame = bytes(self._buffer[:8])
-            del self._buffer[:8]
-            assert crc(frame[:6]) == frame[6:], "a request with a wrong CRC"
-            answer = self.reply(frame[0], frame[1:6])
+        while len(self._buffer) >= 2 and len(self._buffer) >= (length := length_of(self._buffer)):
+            frame = bytes(self._buffer[:length])
+            del self._buffer[:length]
+            assert crc(frame[:-2]) == frame[-2:], "a request with a wrong CRC"
+            answer = self.reply(frame[0], frame[1:-2])
             if answer is not None:
                 body = frame[:1] + answer
                 self.put(b"".join(self.spoil(body + crc(body))))

@@ -1,9 +1,10 @@
 """What all units of one link share: its pace, its time, and how it comes back in step after a doubt.
 
 Where frames have transaction numbers (TCP, TLS, UDP), a doubt ends with a new connection: what is late goes to the
-old one. Frames of serial lines have none, and serial servers pass on what is late. There the line is drained, and
-the unit is asked something whose answer has another length than any answer that it still owes: units answer in
-order, so once that answer came, nothing older can come.
+old one. Frames of serial lines have none, and serial servers pass on what is late, even to the next connection. There
+the line is drained, and the unit is asked something whose answer has another shape than any answer that it still owes,
+and than the next one: units answer in order, so once that answer came, nothing older can come. A unit of which only
+single registers are read is asked who it is; where it is silent to that too, time alone must tell.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from config.plant import Source
 from config.units import NS_PER_SECOND
 from connectors.base import SourceLost
 from connectors.modbus.address import BIT_TABLES
-from connectors.modbus.frames import ExceptionReply, Question, Read, WrongReply
+from connectors.modbus.frames import ExceptionReply, Identify, Question, Read, WrongReply
 from connectors.modbus.link import Link, Silent, make_link
 from connectors.modbus.target import Target, parse_url
 
@@ -56,7 +57,11 @@ class Bus:
         self._paced = bool(self.target.silence or source.pause or any(device.pause for device in source.device))
         self._link: Link | None = None
         self._owed: dict[int, set[tuple[int, int]]] = {}
-        """Shapes of answers that may still come, by unit."""
+        """Shapes of answers that may still come, by unit; none: nobody knows which."""
+        self._given_up: dict[int, tuple[float, tuple[int, int]]] = {}
+        """When a unit's last question was given up, by the loop's clock [s], and its answer's shape."""
+        self._mute: set[int] = set()
+        """Units that answer, but not who they are."""
         self._answered: dict[int, dict[tuple[int, int], Read]] = {}
         """Questions that a unit did answer, by shape."""
         self._window = _Window(time.monotonic_ns())
@@ -70,6 +75,11 @@ class Bus:
         await self._link.open(self._timeout)
         if self._source.pause_after_connect:
             await asyncio.sleep(self._source.pause_after_connect / NS_PER_SECOND)
+
+    def doubt(self, units: Iterable[int]) -> None:
+        """Take it for possible that units owe answers to questions of the link before this one."""
+        if self.target.framed_as_rtu:
+            self._owed = {unit: set() for unit in units}
 
     def close(self) -> None:
         """Let go of the link."""
@@ -91,7 +101,7 @@ class Bus:
         """
         link = await self._in_step()
         if question.unit in self._owed:
-            await self._fence(link, question, patience)
+            return await self._ask_in_doubt(link, question, patience)
         return await self._once(link, question, patience)
 
     async def ask_all(self, asks: Sequence[tuple[Question, float]], take: Callable[[bytes], None]) -> None:
@@ -165,6 +175,7 @@ class Bus:
             log.warning("source %s, unit %d: refused a reply: %s", self._source.id, question.unit, error)
         if self.target.framed_as_rtu:
             self._owed.setdefault(question.unit, set()).add(question.shape)
+            self._given_up[question.unit] = asyncio.get_running_loop().time(), question.shape
         await self._recover()
 
     async def _pace(self, link: Link, unit: int) -> None:
@@ -183,26 +194,81 @@ class Bus:
             quiet = max(QUIET_S, self.target.wire_time(40))
             await self._link.quiet(quiet, max(1.0, self._timeout))
 
-    async def _fence(self, link: Link, question: Question, patience: float) -> None:
-        """Make sure that nothing that `question.unit` owes can still come."""
-        fence = self._unlike(question)
+    async def _ask_in_doubt(self, link: Link, question: Question, patience: float) -> bytes:
+        """Ask a unit that may owe answers."""
+        unit, on_new_link = question.unit, not self._owed[question.unit]
         try:
-            if fence is None:
-                await link.quiet(patience, 2 * patience)
-            else:
-                await self._once(link, fence, patience)
-        except ExceptionReply:
-            await link.quiet(patience, 2 * patience)  # it may itself be what was owed: only time tells
-        self._owed.pop(question.unit, None)
+            proven = await self._fence(link, question, patience)
+        except Silent:
+            if not on_new_link:
+                raise
+            # Nothing is owed as far as is known, and what it does not know some device is silent to.
+            is_mute = Identify(unit, 1).shape in self._owed.pop(unit)
+            answer = await self._once(link, question, patience)
+            self._mute |= {unit} if is_mute else set()
+            return answer
+        answer = await self._once(link, question, patience)
+        if not proven and isinstance(question, Read) and not await self._confirm(link, unit, patience):
+            answer = await self._once(link, question, patience)  # the other one is old by now
+        return answer
 
-    def _unlike(self, question: Question) -> Read | None:
-        """Return a question of the same unit whose answer has none of the lengths that are owed."""
+    async def _fence(self, link: Link, question: Question, patience: float) -> bool:
+        """Make sure that nothing that `question.unit` owes can still come; returns False where only time tells.
+
+        Raises as `ask`.
+        """
         owed = self._owed[question.unit]
-        candidates = list(self._answered.get(question.unit, {}).values())
+        while (fence := self._unlike(question)) is not None:
+            try:
+                await self._once(link, fence, patience)
+            except ExceptionReply:
+                if isinstance(fence, Read):  # it may itself be what was owed
+                    owed.update(one.shape for one in self._reads(question))
+                    self._given_up[question.unit] = asyncio.get_running_loop().time(), fence.shape
+                    continue
+            break
+        else:
+            given_up, _ = self._given_up.get(question.unit, (0.0, None))
+            await link.quiet(given_up + patience - asyncio.get_running_loop().time(), 2 * patience)
+        del self._owed[question.unit]
+        return fence is not None
+
+    async def _confirm(self, link: Link, unit: int, patience: float) -> bool:
+        """Return whether what a unit just answered is new, False where it is silent to who it is and took its time.
+
+        Raises WrongReply where it was an older answer.
+        """
+        if unit in self._mute:
+            return True  # as far as can be told
+        try:
+            await self._once(link, Identify(unit, 1), patience)
+        except Silent:
+            self._mute.add(unit)
+            del self._owed[unit]
+            return False
+        except ExceptionReply:
+            return True
+        return True
+
+    def _unlike(self, question: Question) -> Question | None:
+        """Return a question of the same unit whose answer has another shape than this one's and all that are owed."""
+        owed = self._owed[question.unit]
+        for one in self._reads(question):
+            if one.shape != question.shape and one.shape not in owed:
+                return one
+        who = Identify(question.unit, 1)
+        if who.shape == question.shape or question.unit in self._mute:
+            return None
+        _, last = self._given_up.get(question.unit, (0.0, None))
+        return who if who.shape not in owed or last == question.shape else None
+
+    def _reads(self, question: Question) -> list[Read]:
+        """Return what the same unit answered, and parts of a question."""
+        found = list(self._answered.get(question.unit, {}).values())
         if isinstance(question, Read):
             step = 8 if question.table in BIT_TABLES else 1
-            candidates += [replace(question, count=n) for n in range(question.count - step, 0, -step)]
-        return next((one for one in candidates if one.shape not in owed), None)
+            found += [replace(question, count=n) for n in range(question.count - step, 0, -step)]
+        return found
 
     def _count(self, link: Link, began: int) -> None:
         now = time.monotonic_ns()

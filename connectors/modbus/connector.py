@@ -64,6 +64,7 @@ class Connector:
         if not self._groups:
             raise SourceRefused(f"source {self._source.id}: no point reads it; add one or remove the source")
         await self._bus.open()
+        self._bus.doubt(self._units)
 
     def warnings(self) -> list[str]:
         """Return which units and ranges do not answer, and whether the link is full."""
@@ -276,16 +277,25 @@ class Connector:
         return []
 
     async def _answers_else(self, unit: Unit, part: Part, schedule: Schedule) -> bool:
-        """Return whether a unit answers what it answered before, although it was silent to a part."""
-        if unit.good is None or unit.good == part.question:
-            return False
-        try:
-            await self._bus.ask(unit.good, self._patience(unit, schedule))
-        except (Silent, WrongReply):
-            return False
-        except ExceptionReply:
+        """Return whether a unit answers what it answered before, although it was silent to a part.
+
+        Where nobody ever answered, two of its points are tried alone: the first range may be the one at fault.
+        """
+        tries = [unit.good] if unit.good is not None else []
+        if not tries and all(other.silent for other in self._units.values() if other is not unit):
+            tries = [unit.probe(), unit.probe()]
+        for question in tries:
+            if question == part.question:
+                continue
+            try:
+                await self._bus.ask(question, self._patience(unit, schedule))
+            except (Silent, WrongReply):
+                continue
+            except ExceptionReply as reply:
+                return reply.code not in GATEWAY
+            unit.good = question
             return True
-        return True
+        return False
 
     def _patience(self, unit: Unit, schedule: Schedule) -> float:
         """Return how long a doubtful unit may take to answer [s]: what the others leave, and sometimes all it wants."""

@@ -1,5 +1,6 @@
 """Units behind one link: who answers, who rests, and who is asked again when."""
 
+import random
 import time
 from dataclasses import dataclass, field
 
@@ -53,7 +54,7 @@ class Unit:
     good: Read | None = None
     """The last question that it answered."""
     rest: Rest = field(default_factory=Rest)
-    _next: int = 0
+    _next: int = field(default_factory=lambda: random.randrange(1000))  # noqa: S311  each try begins elsewhere
 
     @property
     def resting(self) -> bool:

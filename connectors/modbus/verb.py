@@ -64,12 +64,12 @@ def source_of(settings: dict[str, object]) -> Source:
         source = Source.model_validate(settings | {"kind": "modbus"})
     except ValueError as error:
         raise click.UsageError(f"--source {settings['id']!r} is no id, or --timeout is not above 0") from error
-    if (fault := check_source(source)) is not None:
-        raise click.UsageError(fault)
     files = [name for name in ("ca", "certificate", "private_key") if getattr(source, name) is not None]
-    if files and parse_url(source.url).transport != "tls":
+    if files and not source.url.startswith("modbus+tls:"):
         option = files[0].replace("_", "-")
         raise click.UsageError(f"--{option} belongs to modbus+tls:// URLs; {source.url} has no TLS")
+    if (fault := check_source(source)) is not None:
+        raise click.UsageError(fault)
     return source
 
 
