@@ -1,5 +1,6 @@
 """Readings become columnar here, once: the change filter, and rows to a SAMPLE frame."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -193,7 +194,9 @@ class Intake:
         if not self._has_limits:
             return readings
         value, points = readings.value, readings.points
-        beyond = readings.valid & ((value < self.minimum[points]) | (value > self.maximum[points]))
+        if readings.text is not None:  # an integer that no float64 holds has its digits there
+            value = np.where(readings.valid, value, [_number(text) for text in readings.text])
+        beyond = (value < self.minimum[points]) | (value > self.maximum[points])
         beyond &= readings.status < BAD
         if not beyond.any():
             return readings
@@ -274,6 +277,14 @@ class Intake:
             status=status[keep],
             text=words[keep] if text is not None else None,
         )
+
+
+def _number(text: str | None) -> float:
+    """Return the number that a text spells, NaN for other texts."""
+    try:
+        return float(text) if text is not None else math.nan
+    except ValueError:
+        return math.nan
 
 
 def _moved(new: NDArray[np.float64], old: NDArray[np.float64], deadband: NDArray[np.float64]) -> NDArray[np.bool_]:

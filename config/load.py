@@ -65,6 +65,7 @@ class _Loader:
         self.places: dict[tuple[str, str], str] = {}
         self.unread: set[str] = set()
         self.mapped: list[Point] = []
+        self.kinds: dict[str, str] = {}
         self.lines: dict[str, int] = {}
 
     def load(self) -> Plant:
@@ -77,8 +78,10 @@ class _Loader:
     def _plant(self, table: Mapping[str, Any]) -> Plant:
         plant = self._table(table, "plant")
         self._unknown_keys(plant, (*_OWN, *_FILES), "plant.")
+        sources = tuple(source.below(self.root) for source in self._models(Source, table.get("source"), "source"))
+        self.kinds = {source.id: source.kind for source in sources}
         parts: dict[str, Any] = {
-            "sources": tuple(source.below(self.root) for source in self._models(Source, table.get("source"), "source")),
+            "sources": sources,
             "sinks": tuple(self._models(Sink, table.get("sink"), "sink")),
             "calendars": tuple(self._calendars(table.get("calendar"))),
             "states": self._states(self._table(table, "states")),
@@ -186,6 +189,13 @@ class _Loader:
         """Yield the points of a row's map."""
         self.mapped.append(point)
         place = f"{self.places['Point', point.point]} column"
+        kind = self.kinds.get(point.source)
+        if kind not in ("modbus", None):
+            rule = f"is for Modbus sources, and {point.source} is {kind}"
+            self._fault(
+                f"{place} map", f"point {point.point}", point.map, rule, "empty the cell, or name a Modbus source"
+            )
+            return
         written = sorted(point.model_fields_set)
         shared = {"asset": point.asset, "source": point.source}
         for cells, where, name in maps.expand(point, place, written, self.root, self.faults):
@@ -340,12 +350,19 @@ def _iso(cell: str) -> str:
 def _key_lines(text: str) -> dict[str, int]:
     """Return the lines of plant.toml on which tables and keys stand; `source[2].url` is the second source's."""
     lines: dict[str, int] = {}
+    last: dict[str, str] = {}
     table = ""
     for n, line in enumerate(text.splitlines(), 1):
         if head := _TOML_HEAD.match(line):
             table = head[2].replace('"', "")
+            parent, _, name = table.rpartition(".")
+            if parent in last:  # [[source.device]] belongs to the last [[source]] above it
+                table = f"{last[parent]}.{name}"
             if head[1] == "[[":
-                table += f"[{1 + sum(f'{table}[' in key and key.endswith(']') for key in lines)}]"
+                plain = table
+                numbered = re.compile(re.escape(table) + r"\[\d+\]")
+                table += f"[{1 + sum(numbered.fullmatch(key) is not None for key in lines)}]"
+                last[plain if parent not in last else f"{parent}.{name}"] = table
             lines.setdefault(table, n)
         elif key := _TOML_KEY.match(line):
             lines.setdefault(f"{table}.{key[2]}".removeprefix("."), n)

@@ -24,6 +24,8 @@ TAKEN = ("period", "store", "deadband", "heartbeat", "max_hold", "max_rate")
 OWN = ("point", "asset", "source", "address", "map", "note", *TAKEN)
 
 LAST_UNIT = 255
+LAST_REGISTERS = 125
+"""No request of any device has more."""
 
 _UNIT = re.compile(r"([0-9]{1,3})/?")
 _RELATIVE = re.compile(r"(?<![\w.])\+[0-9]")
@@ -48,7 +50,9 @@ def expand(
         return
     wrong = list(_misplaced(point, place, written))
     picked = list(_picked(point, place, rows, wanted.split(), wrong))
-    relative = any(_RELATIVE.match(row.cells.get("address", "")) for row in rows)
+    relative = any(row.cells.get("address", "").startswith("+") for row in rows)
+    if not rows:
+        wrong.append(Fault(f"{place} map", f"point {point.point}", name, "has no rows", "write the meter's registers"))
     wrong += _misbased(point, place, relative=relative)
     faults += wrong
     if wrong:
@@ -81,16 +85,22 @@ def limited(source: Source, rows: Sequence[Point]) -> Source:
 
     What the plant itself says of a unit stays.
     """
-    devices = {device.unit: device for device in source.device}
+    limits: dict[int, int] = {}
     for point in rows:
         unit = re.match(r"([0-9]{1,3})(?:/|$)", point.address)
         number = int(unit[1]) if unit is not None else source.unit
         most = most_registers(point)
         if most is not None and number <= LAST_UNIT:
-            device = devices.get(number) or Device(unit=number)
-            most = min(most, source.max_registers, device.max_registers or most)
-            devices[number] = device.model_copy(update={"max_registers": most})
-    return source.model_copy(update={"device": tuple(devices.values())})
+            limits[number] = min(most, limits.get(number, most), source.max_registers)
+    devices = [
+        device.model_copy(update={"max_registers": min(limits[device.unit], device.max_registers or LAST_REGISTERS)})
+        if device.unit in limits
+        else device
+        for device in source.device
+    ]
+    known = {device.unit for device in devices}
+    devices += [Device(unit=unit, max_registers=most) for unit, most in limits.items() if unit not in known]
+    return source.model_copy(update={"device": tuple(devices)})
 
 
 def _folder() -> Traversable:
@@ -123,7 +133,10 @@ def _picked(point: Point, place: str, rows: Sequence[Row], wanted: Sequence[str]
             hint = did_you_mean(word, known)
             faults.append(Fault(f"{place} map", f"point {point.point}", word, "is no point of the map", hint))
     for row, name in zip(rows, known, strict=True):
-        if name and (not wanted or name in wanted):
+        if not name:
+            rule = f"has no point in line {row.line}"
+            faults.append(Fault(f"{place} map", f"map {point.map}", "", rule, "name it, or remove the line"))
+        elif not wanted or name in wanted:
             yield row
 
 
@@ -133,6 +146,9 @@ def _misbased(point: Point, place: str, *, relative: bool) -> Iterator[Fault]:
         rule = "says nowhere where the model begins, from which its map counts"
         hint = "write its first register, such as 3/holding:40069; `plantproof browse` finds it"
         yield Fault(f"{place} address", f"point {point.point}", point.address, rule, hint)
+    elif relative and "+" in point.address:
+        rule = "counts on, and so does its map"
+        yield Fault(f"{place} address", f"point {point.point}", point.address, rule, "write the sum of both")
     elif not relative and not bare:
         rule = "is more than a unit, and the map has addresses of its own"
         yield Fault(f"{place} address", f"point {point.point}", point.address, rule, "write the unit alone, such as 3")
@@ -142,8 +158,8 @@ def _based(base: str, address: str) -> str:
     """Return an address of the map as seen from the row's: behind its first register, or of its unit."""
     if address.startswith("+"):
         return base + address
-    unit = _UNIT.fullmatch(base)
-    return f"{unit[1]}/{address}" if unit is not None else address
+    unit = re.match(r"([0-9]{1,3})(?:/|$)", base)
+    return f"{unit[1]}/{address}" if unit is not None and "/" not in address else address
 
 
 def taken(point: Point, written: Sequence[str]) -> Mapping[str, object]:

@@ -36,6 +36,10 @@ class Row:
     cells: Mapping[str, str]
 
 
+EXACT = 10**15
+"""Excel keeps 15 digits of a number."""
+
+
 class TableError(ValueError):
     """A file cannot be read as a table; `line` is where, or 0."""
 
@@ -117,13 +121,17 @@ def _xlsx(path: Path) -> Iterator[tuple[int, list[str]]]:
     with python_calamine.CalamineWorkbook.from_path(str(path)) as book:
         rows = book.get_sheet_by_index(0).to_python(skip_empty_area=False)
     for line, cells in enumerate(rows, 1):
-        yield line, [_text(cell) for cell in cells]
+        yield line, [_text(cell, line) for cell in cells]
 
 
-def _text(cell: object) -> str:
+def _text(cell: object, line: int) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, float) and cell.is_integer():
+        if abs(cell) > EXACT:
+            raise TableError(
+                line, f"{cell:.15g} is a number of more than 15 digits, of which Excel keeps 15; write it as text"
+            )
         return str(int(cell))
     if isinstance(cell, dt.datetime) and cell.time() == dt.time():
         return cell.date().isoformat()

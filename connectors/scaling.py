@@ -54,6 +54,7 @@ class Scaling:
 def _scaled(
     raw: NDArray[np.float64], factor: NDArray[np.float64], divisor: NDArray[np.float64], offset: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    value = raw * factor / divisor
-    result: NDArray[np.float64] = np.where(offset == 0.0, value, value + offset)
+    with np.errstate(all="ignore"):  # what overflows is infinite
+        value = raw * factor / divisor
+        result: NDArray[np.float64] = np.where(offset == 0.0, value, value + offset)
     return result

@@ -19,7 +19,7 @@ from config.units import NS_PER_SECOND
 from connectors.base import SourceLost
 from connectors.modbus.address import BIT_TABLES
 from connectors.modbus.frames import ExceptionReply, Identify, Question, Read, WrongReply
-from connectors.modbus.link import Link, Silent, make_link
+from connectors.modbus.link import Closed, Link, Silent, make_link
 from connectors.modbus.target import Target, parse_url
 
 log = logging.getLogger("plantproof.modbus")
@@ -30,6 +30,9 @@ WINDOW_NS = 10 * NS_PER_SECOND
 """Bus time is counted over so long [ns]."""
 _FRAME = 256
 """The longest frame on a serial line [B]."""
+_CLOSES = 3
+"""So often in a row may the other side close the connection on a question before the link is lost."""
+_SMOOTH = 20
 _SHAPES = 4
 """So many questions of different answers are remembered for each unit."""
 
@@ -56,6 +59,10 @@ class Bus:
         self._timeout = source.timeout / NS_PER_SECOND
         self._paced = bool(self.target.silence or source.pause or any(device.pause for device in source.device))
         self._link: Link | None = None
+        self._closes = 0
+        """So often in a row the other side closed the connection instead of answering."""
+        self.typical = 0.0
+        """How long an answer takes of late [s]."""
         self._owed: dict[int, set[tuple[int, int]]] = {}
         """Shapes of answers that may still come, by unit; none: nobody knows which."""
         self._given_up: dict[int, tuple[float, tuple[int, int]]] = {}
@@ -76,10 +83,15 @@ class Bus:
         if self._source.pause_after_connect:
             await asyncio.sleep(self._source.pause_after_connect / NS_PER_SECOND)
 
+    @property
+    def took(self) -> float:
+        """How long the last answer took [s]."""
+        return self._link.took if self._link is not None else 0.0
+
     def doubt(self, units: Iterable[int]) -> None:
         """Take it for possible that units owe answers to questions of the link before this one."""
-        if self.target.framed_as_rtu:
-            self._owed = {unit: set() for unit in units}
+        for unit in units if self.target.framed_as_rtu else ():
+            self._owed.setdefault(unit, set())
 
     def close(self) -> None:
         """Let go of the link."""
@@ -120,6 +132,8 @@ class Bus:
         except (Silent, WrongReply) as error:
             await self._doubt(link.asked, error)
             raise
+        except Closed as error:
+            raise await self._closed(link, link.asked, error) from error
         finally:
             self._count(link, began)
         self._remember(question for question, _ in asks)
@@ -156,6 +170,8 @@ class Bus:
         except (Silent, WrongReply) as error:
             await self._doubt(question, error)
             raise
+        except Closed as error:
+            raise await self._closed(link, question, error) from error
         finally:
             self._count(link, began)
         self._remember([question])
@@ -167,6 +183,18 @@ class Bus:
             known = self._answered.setdefault(question.unit, {})
             if isinstance(question, Read) and len(known) < _SHAPES:
                 known.setdefault(question.shape, question)
+
+    async def _closed(self, link: Link, question: Question, error: Closed) -> Exception:
+        """Return what it means that the other side closed the connection on a question.
+
+        Some gateways and controllers do so where they do not know a unit or a register: it is that question's failure.
+        """
+        self._closes = 1 if link.times else self._closes + 1
+        if self.target.serial or self._closes >= _CLOSES:
+            return error
+        await self.open()
+        self.doubt([question.unit])
+        return Silent(f"unit {question.unit}: {error}")
 
     async def _doubt(self, question: Question, error: Silent | WrongReply) -> None:
         """Note a question without its answer, and bring the link in step."""
@@ -277,6 +305,8 @@ class Bus:
         self._window.requests += max(len(link.times), 1)
         self._window.longest = max(self._window.longest, *link.times, 0.0)
         self._times.extend(link.times)
+        for took in link.times:
+            self.typical += (took - self.typical) / (_SMOOTH if self.typical else 1)
         link.times.clear()
 
     def _roll(self, now: int) -> None:

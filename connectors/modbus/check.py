@@ -8,7 +8,7 @@ from config.units import NS_PER_SECOND, format_duration
 from connectors.modbus.address import BIT_TABLES, Address
 from connectors.modbus.frames import Read
 from connectors.modbus.layout import sentinels
-from connectors.modbus.plan import Request, Slot, factors_of, limits_of, plan, slot_of, unreadable
+from connectors.modbus.plan import Request, Slot, factors_of, limits_of, parse_range, plan, slot_of, unreadable
 from connectors.modbus.target import parse_url
 from connectors.polling import by_period
 
@@ -37,6 +37,10 @@ def check_source(source: Source) -> str | None:
             limits_of(source, source.unit if unit is None else unit)
     except ValueError as error:
         return str(error)
+    for device in source.device:
+        for text in device.forbidden:
+            if parse_range(text, device.unit)[0] not in (None, device.unit):
+                return f"device: unit {device.unit} forbids {text!r}, which is another unit's; write it of that unit"
     twice = [d.unit for n, d in enumerate(source.device) if d.unit in [e.unit for e in source.device[:n]]]
     if twice:
         return f"device: unit {twice[0]} stands twice; keep one [[source.device]] for each unit"

@@ -41,7 +41,7 @@ class Group:
         size = 0
         for request in plan(self.slots, limits):
             width = 1 if request.table in BIT_TABLES else 2
-            self.roots.append(part_of(request, size))
+            self.roots.append(part_of(self.slots, request, size))
             for row in request.rows:
                 places[row] = size + width * (self.slots[row].address - request.address)
             size += width * request.count
@@ -51,9 +51,12 @@ class Group:
         self._layout = Layout(mine, self.slots, factors, places, faults)
         self._bytes = bytearray(size)
         self._buffer = np.frombuffer(self._bytes, np.uint8)
-        self._part_of_row = np.zeros(len(self.slots), np.intp)
-        self._status = [BAD_NO_COMMUNICATION]  # the first ones are of rows that no part filled yet
-        self._received = [0]
+        # What holds for a whole request stands once, at its first row.
+        self._first_row = np.arange(len(self.slots))
+        self._status = np.full(len(self.slots), BAD_NO_COMMUNICATION, np.uint32)
+        self._received = np.zeros(len(self.slots), np.int64)
+        self.halvings = 0
+        """So many ranges may still be halved in this poll."""
 
     def begin(self) -> list[Part]:
         """Return what to ask in one poll."""
@@ -75,20 +78,18 @@ class Group:
         self._note(part, status)
 
     def _note(self, part: Part, status: int) -> None:
-        if part.number < 0:
-            part.number = len(self._status)
-            self._status.append(BAD_NO_COMMUNICATION)
-            self._received.append(0)
-            self._part_of_row[part.rows] = part.number
-        self._status[part.number], self._received[part.number] = status, time.time_ns()
+        first = part.request.rows[0]
+        if not part.placed:
+            self._first_row[part.rows], part.placed = first, True
+        self._status[first], self._received[first] = status, time.time_ns()
 
     def readings(self, units: Sequence[int] | None = None) -> Readings:
         """Return the values of all units, or of some."""
         n = len(self._positions)
-        columns = self._layout.decode(self._buffer, np.array(self._status, np.uint32)[self._part_of_row])
+        columns = self._layout.decode(self._buffer, self._status[self._first_row])
         readings = Readings(
             points=self._positions,
-            ts=np.array(self._received, np.int64)[self._part_of_row[:n]],
+            ts=self._received[self._first_row[:n]],
             ts_recv=time.time_ns(),
             value=columns.value,
             valid=columns.valid,

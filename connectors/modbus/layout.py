@@ -141,8 +141,11 @@ class Layout:
         buffer: the poll's data bytes, shape (bytes,).
         status: of each slot's request, shape (slots,); where it is not Good, the bytes mean nothing.
         """
+        with np.errstate(all="ignore"):  # infinite and signalling numbers are a device's right, not a fault
+            return self._decoded(buffer, status.copy())
+
+    def _decoded(self, buffer: NDArray[np.uint8], status: NDArray[np.uint32]) -> Columns:
         raw = np.empty(self._rows)
-        status = status.copy()
         text: list[str | None] | None = None
         exact: list[tuple[int, int]] = []
         for kind in self._kinds:
@@ -198,12 +201,13 @@ class Layout:
         for rows, factors, powers in self._terms:
             factor = raw[factors]
             wild = powers & ((np.abs(factor) > MOST_POWER) | (factor != np.rint(factor)))
+            wild |= ~np.isfinite(factor)
             fresh = wild & (status[factors] == GOOD)
             if fresh.any():
                 # SunSpec says "not implemented" by 0x8000; a scale that is none makes no value.
                 self._faults["a scale factor is none"] += int((fresh & (factor != -0x8000)).sum())
             power = np.where(powers & ~wild, factor, 0.0)
-            value[rows] *= np.where(powers, 1.0, factor)
+            value[rows] *= np.where(powers | wild, 1.0, factor)
             up = 10.0 ** np.maximum(power, 0.0)
             down = 10.0 ** np.maximum(-power, 0.0)
             value[rows] = value[rows] * up / down  # 1234 / 100 is 12.34; 1234 * 0.01 is that and a bit

@@ -24,6 +24,10 @@ class Silent(Exception):  # noqa: N818  a state of the unit
     """No answer came in time; it may still come."""
 
 
+class Closed(SourceLost):
+    """The other side closed the connection, or the port is gone, while an answer was waited for."""
+
+
 class Link(abc.ABC):
     """One connection; `ask` sends a question and returns the bytes that truly answer it."""
 
@@ -40,6 +44,8 @@ class Link(abc.ABC):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._broken = ""
+        self.took = 0.0
+        """How long the last answer took [s]."""
         self.times: list[float] = []
         """How long each answer took since somebody looked [s]."""
         self.heard = 0.0
@@ -155,7 +161,8 @@ class Link(abc.ABC):
             self._fail(error)
             return
         if answer is not None:
-            self.times.append(now - self._deadline + self._asks[self._next][1])
+            self.took = now - self._deadline + self._asks[self._next][1]
+            self.times.append(self.took)
             self._answered(answer)
         elif len(self._received) > _MOST:
             del self._received[_MOST:]
@@ -174,7 +181,7 @@ class Link(abc.ABC):
     def _lost(self, why: str) -> None:
         """Note that the link is gone, and tell who waits for an answer."""
         self._broken = self._broken or why
-        self._fail(SourceLost(f"{self.target.name}: {why}"))
+        self._fail(Closed(f"{self.target.name}: {why}"))
 
 
 def _nobody(_: bytes) -> None:

@@ -19,8 +19,6 @@ _REFUSED_NS = 10 * NS_PER_SECOND
 _BUSY_NS = NS_PER_SECOND
 BUSY = (5, 6)
 """Exception codes that pass by themselves."""
-RANGE_AT_FAULT = (2, 3, 4)
-"""Exception codes that a single register of a range can cause."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,15 +31,17 @@ class Part:
     """Rows of the slots that it fills."""
     at: int
     """Where its data goes in the poll's buffer; a register takes two bytes, a bit one."""
-    number: int = -1
-    """Its place among the poll's times and statuses; below 0: none yet."""
+    single: bool
+    """Whether it cannot be halved: its slots lie in one another."""
+    placed: bool = False
+    """Whether the group knows that these rows are this part's now."""
     halves: "list[Part]" = field(default_factory=list)
     former: "list[Part]" = field(default_factory=list)
     """Its halves, while it is tried whole again."""
     halved: int = 0
     """When it was halved [ns, monotonic]."""
-    answered: bool = False
-    """Whether it ever brought values."""
+    trusted: bool = False
+    """Whether it was answered since it last met with silence."""
     status: int = 0
     """Why it rests."""
     rest: Rest = field(default_factory=lambda: Rest(_REFUSED_NS))
@@ -57,25 +57,25 @@ class Part:
     def rejoin(self, now: int) -> None:
         """Try the whole range again, once the last try is long ago; `divide` puts the known halves back."""
         if self.halves and now - self.halved > REJOIN_NS:
-            self.former, self.halves, self.number = self.halves, [], -1
+            self.former, self.halves, self.placed = self.halves, [], False
 
     def divide(self, slots: Sequence[Slot], now: int) -> bool:
-        """Put two requests in its place; returns whether it has two slots or more."""
+        """Put two requests in its place; returns whether that can be."""
         if self.former:
             self.halves, self.former, self.halved = self.former, [], now
             for leaf in self.leaves():
-                leaf.number = -1
+                leaf.placed = False
             return True
         requests = halves(slots, self.request)
         if len(requests) > 1:
             width = 1 if self.request.table in ("coil", "discrete") else 2
             self.halved = now
-            self.halves = [part_of(r, self.at + width * (r.address - self.request.address)) for r in requests]
+            self.halves = [part_of(slots, r, self.at + width * (r.address - self.request.address)) for r in requests]
         return bool(self.halves)
 
     def answer(self) -> None:
         """Note that it was answered."""
-        self.answered, self.former, self.status = True, [], 0
+        self.former, self.status, self.trusted = [], 0, True
         self.rest.end()
 
     def refuse(self, status: int, now: int, *, busy: bool = False) -> None:
@@ -87,7 +87,8 @@ class Part:
             self.rest.lengthen(now)
 
 
-def part_of(request: Request, at: int) -> Part:
+def part_of(slots: Sequence[Slot], request: Request, at: int) -> Part:
     """Return a request as a part that fills the buffer from `at` on."""
     question = Read(request.unit, request.table, request.address, request.count)
-    return Part(request=request, question=question, rows=np.array(request.rows, np.intp), at=at)
+    single = len(halves(slots, request)) == 1
+    return Part(request=request, question=question, rows=np.array(request.rows, np.intp), at=at, single=single)

@@ -195,11 +195,19 @@ def merge(slots: Sequence[Slot], rows: Iterable[int]) -> Request:
 
 
 def halves(slots: Sequence[Slot], request: Request) -> list[Request]:
-    """Return two requests for what one read, without what lies between; the same one where it has one slot."""
-    if len(request.rows) < 2:
+    """Return two requests for what one read, without what lies between; the same one where its slots overlap.
+
+    Both have about as many slots; values that share a register, such as the bits of a word, stay together.
+    """
+    cuts, end = [], 0
+    for n, row in enumerate(request.rows):
+        if n and slots[row].address >= end:
+            cuts.append(n)
+        end = max(end, slots[row].end)
+    if not cuts:
         return [request]
-    middle = len(request.rows) // 2
-    return [merge(slots, request.rows[:middle]), merge(slots, request.rows[middle:])]
+    cut = min(cuts, key=lambda n: abs(2 * n - len(request.rows)))
+    return [merge(slots, request.rows[:cut]), merge(slots, request.rows[cut:])]
 
 
 def _place(slot: Slot) -> tuple[int, int, int, int]:
