@@ -148,18 +148,17 @@ class Agent:
         tail = await asyncio.get_running_loop().run_in_executor(self._disk, self._tail)
         repeats.recover(tail)
         intake.recover(tail)
-        expect = max([p.period or 0 for p in points if p.mode == "poll"] + [source.period])
-        if any(p.mode == "subscribe" for p in points):
-            expect = max(expect, source.timeout // 2)  # where nothing changes, a keep-alive comes that often
-        if source.kind == "mqtt":
-            expect = max([p.heartbeat for p in points] + [source.period])
-        status = SourceStatus(kind=source.kind, points=len(points), expect_ns=expect)
+        status = SourceStatus(kind=source.kind, points=len(points), expect_ns=_expected(source, points))
         self.status.sources[source.id] = status
         pause = BACK_OFF_S[0]
         open_since = None
         try:
             while True:
-                connector = self._modules[source.id].Connector(source, points)
+                connector = self._made(source, points, status)
+                if connector is None:
+                    self._add(intake.lost(time.time_ns()))
+                    await asyncio.sleep(BACK_OFF_S[1])
+                    continue
                 connector.since = since = intake.since(open_since)
                 intake.linked()
                 self._losses[source.id], self._doubts[source.id] = Losses(connector.faults), Losses(connector.flags)
@@ -187,6 +186,16 @@ class Agent:
         finally:
             status.state = "stopped"
             self._add(intake.shutdown(time.time_ns()))
+
+    def _made(self, source: Source, points: list[Point], status: SourceStatus) -> connectors.Connector | None:
+        """Return a connector, None where it cannot be set up: one source's fault must not end the others."""
+        try:
+            return self._modules[source.id].Connector(source, points)
+        except Exception as error:
+            status.state, status.error = "refused", f"cannot be set up: {error!r}"
+            self.spool.ledger.add("connector fault", repr(error), source=source.id)
+            log.exception("source %s", source.id)
+            return None
 
     async def _collect(
         self, source: str, connector: connectors.Connector, intake: Intake, repeats: Repeats, status: SourceStatus
@@ -390,6 +399,16 @@ def _pause(status: SourceStatus, pause: float, *, came: bool) -> float:
     if status.state == "refused":  # a wrong password that is tried often locks the account
         return BACK_OFF_S[1]
     return BACK_OFF_S[0] if came else pause
+
+
+def _expected(source: Source, points: list[Point]) -> int:
+    """Return the longest time between two readings that is in order [ns]."""
+    if source.kind == "mqtt":
+        return max([p.heartbeat for p in points] + [source.period])
+    expect = max([p.period or 0 for p in points if p.mode == "poll"] + [source.period])
+    if any(p.mode == "subscribe" for p in points):
+        expect = max(expect, source.timeout // 2)  # where nothing changes, a keep-alive comes that often
+    return expect
 
 
 def _with_period(point: Point, source: Source) -> Point:

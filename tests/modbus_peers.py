@@ -94,9 +94,18 @@ def length_of(frame: bytes | bytearray) -> int:
 
 @contextlib.asynccontextmanager
 async def tcp(
-    reply: Reply, *, port: int = 0, tls: ssl.SSLContext | None = None, spoil: Spoil = unspoilt
+    reply: Reply,
+    *,
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
+    spoil: Spoil = unspoilt,
+    delays: Mapping[int, float] | None = None,
 ) -> AsyncIterator[int]:
-    """Serve MBAP frames on a free port of the loopback; yields the port."""
+    """Serve MBAP frames on a free port of the loopback; yields the port.
+
+    delays: how long units take to answer [s]; 0 in place of a unit's number is every other one.
+    """
+    late = delays or {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -105,6 +114,8 @@ async def tcp(
             answer = reply(unit, await reader.readexactly(length - 1))
             if answer is not None:
                 frame = struct.pack(">HHHB", transaction, 0, 1 + len(answer), unit) + answer
+                if (delay := late.get(unit, late.get(0, 0.0))) > 0:
+                    await asyncio.sleep(delay)
                 writer.writelines(spoil(frame))
                 await writer.drain()
 

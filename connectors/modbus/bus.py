@@ -69,6 +69,8 @@ class Bus:
         """When a unit's last question was given up, by the loop's clock [s], and its answer's shape."""
         self._mute: set[int] = set()
         """Units that answer, but not who they are."""
+        self._who_late: set[int] = set()
+        """Units whose answer to who they are may still come."""
         self._answered: dict[int, dict[tuple[int, int], Read]] = {}
         """Questions that a unit did answer, by shape."""
         self._window = _Window(time.monotonic_ns())
@@ -121,6 +123,8 @@ class Bus:
 
         The first that fails ends it; raises as `ask`.
         """
+        if not asks:
+            return
         if self._paced or not self._owed.keys().isdisjoint(question.unit for question, _ in asks):
             for question, patience in asks:
                 take(await self.ask(question, patience))
@@ -130,10 +134,14 @@ class Bus:
         try:
             await link.ask_all(asks, take)
         except (Silent, WrongReply) as error:
-            await self._doubt(link.asked, error)
-            raise
+            at = link.position
+            await self._doubt(asks[at][0], error)
+            if not self._is_anothers(error):
+                raise
+            take(await self._once(link, *asks[at], again=True))
+            await self.ask_all(asks[at + 1 :], take)
         except Closed as error:
-            raise await self._closed(link, link.asked, error) from error
+            raise await self._closed(link, asks[link.position][0], error) from error
         finally:
             self._count(link, began)
         self._remember(question for question, _ in asks)
@@ -162,14 +170,17 @@ class Bus:
             await self._recover()
         return self._link
 
-    async def _once(self, link: Link, question: Question, patience: float) -> bytes:
+    async def _once(self, link: Link, question: Question, patience: float, *, again: bool = False) -> bytes:
+        """Ask a question, and once again at once where another unit's late answer came instead."""
         began = time.monotonic_ns()
         await self._pace(link, question.unit)
         try:
             answer = await link.ask(question, patience)
         except (Silent, WrongReply) as error:
             await self._doubt(question, error)
-            raise
+            if again or not self._is_anothers(error):
+                raise
+            return await self._once(link, question, patience, again=True)
         except Closed as error:
             raise await self._closed(link, question, error) from error
         finally:
@@ -183,6 +194,10 @@ class Bus:
             known = self._answered.setdefault(question.unit, {})
             if isinstance(question, Read) and len(known) < _SHAPES:
                 known.setdefault(question.shape, question)
+
+    def _is_anothers(self, error: Silent | WrongReply) -> bool:
+        """Return whether it was another unit's late answer that came, which says nothing of the one that was asked."""
+        return self.target.framed_as_rtu and isinstance(error, WrongReply) and error.what == "unit"
 
     async def _closed(self, link: Link, question: Question, error: Closed) -> Exception:
         """Return what it means that the other side closed the connection on a question.
@@ -257,6 +272,8 @@ class Bus:
             break
         else:
             given_up, _ = self._given_up.get(question.unit, (0.0, None))
+            if Identify(question.unit, 1).shape in owed:
+                self._who_late.add(question.unit)
             await link.quiet(given_up + patience - asyncio.get_running_loop().time(), 2 * patience)
         del self._owed[question.unit]
         return fence is not None
@@ -268,6 +285,9 @@ class Bus:
         """
         if unit in self._mute:
             return True  # as far as can be told
+        if unit in self._who_late:  # its answer to that may come from before
+            self._who_late.discard(unit)
+            return False
         try:
             await self._once(link, Identify(unit, 1), patience)
         except Silent:

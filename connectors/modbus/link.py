@@ -96,9 +96,9 @@ class Link(abc.ABC):
         return bool(self._broken)
 
     @property
-    def asked(self) -> Question:
-        """The question that was asked last."""
-        return self._asks[self._next][0]
+    def position(self) -> int:
+        """Which question of a row was asked last."""
+        return self._next
 
     def _send(self) -> None:
         self._question, patience = self._asks[self._next]

@@ -97,8 +97,9 @@ class Poller:
         failed, error = await self._read_all(turn, parts)
         if failed is not None and isinstance(error, ExceptionReply):
             turn.waiting = [*self._refused(turn.group, failed, error), *turn.waiting]
-        elif failed is not None:
+        elif failed is not None and isinstance(error, Unanswered):
             turn.later[failed.request.unit] = [failed]
+            self._units[failed.request.unit].doubt = error
 
     def _in_turn(self, numbers: Iterable[int]) -> list[Unit]:
         return sorted((self._units[number] for number in numbers), key=lambda unit: unit.rest.until)
@@ -221,7 +222,7 @@ class Poller:
         After the last one either the range is at fault, where the unit answers another question, or the unit rests.
         """
         unit = self._units[part.request.unit]
-        error: Unanswered | None = None
+        error = unit.doubt  # the first failure is the telling one: the tries behind it get less time
         for _ in range(tries):
             if not part.rest.over(time.monotonic_ns()):
                 group.bad(part, part.status)
@@ -229,7 +230,7 @@ class Poller:
             try:
                 self._good(group, part, await self._ask(part.question))
             except Unanswered as failed:
-                error = failed
+                error = error or failed
             except ExceptionReply as reply:
                 return self._refused(group, part, reply)
             else:

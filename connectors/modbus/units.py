@@ -84,6 +84,8 @@ class Unit:
     """The StatusCode of its points while it rests."""
     silent: bool = False
     """Whether it rests because nothing came from it, not because a gateway said so."""
+    doubt: Unanswered | None = None
+    """What it met a question with instead of an answer, until it is heard again."""
     good: Read | None = None
     """The last question that it answered."""
     slowest: float = 0.0
@@ -100,7 +102,7 @@ class Unit:
 
     def heard(self, question: Read | None, took: float) -> None:
         """Note that it answered in so many seconds; `question`: and with what was asked for."""
-        self.why, self.silent = "", False
+        self.why, self.silent, self.doubt = "", False, None
         self.good = question or self.good
         self.slowest = max(took, self.slowest * _FORGETS)
         self.rest.end()
