@@ -2,7 +2,7 @@
 
 import fnmatch
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from config.faults import Fault
@@ -23,8 +23,14 @@ def cross_check(plant: Plant, places: Places) -> Iterator[Fault]:
     if plant.id in {*(a.asset for a in plant.assets), *groups(a.asset for a in plant.assets)}:
         rule = "is the id of an asset or group as well, so results could not tell them apart"
         yield Fault("plant.toml: plant.id", "plant", plant.id, rule, "give the plant an id of its own")
+    # A part that has a fault of its own is still one that was meant.
+    assets = dict.fromkeys([*(a.asset for a in plant.assets), *_named("Asset", places)])
+    sources = dict.fromkeys([*(s.id for s in plant.sources), *_named("Source", places)])
+    kinds = {source.id: source.kind for source in plant.sources}
     for point in plant.points:
-        yield from _point(plant, point, places)
+        place = places.get(("Point", point.point), "points.csv")
+        yield from _references(point, place, assets, sources)
+        yield from _point(plant, point, place, kinds.get(point.source))
     yield from _once_an_asset(plant, places)
     for n, calendar in enumerate(plant.calendars, 1):
         yield from _calendar(plant, calendar, f"plant.toml: calendar[{n}]", places)
@@ -55,23 +61,23 @@ def _named(model: str, places: Places) -> list[str]:
     return [name for of, name in places if of == model and name]
 
 
-def _point(plant: Plant, point: Point, places: Places) -> Iterator[Fault]:
-    thing, place = f"point {point.point}", places.get(("Point", point.point), "points.csv")
-    # A part that has a fault of its own is still one that was meant.
-    assets = list(dict.fromkeys([*(a.asset for a in plant.assets), *_named("Asset", places)]))
-    sources = list(dict.fromkeys([*(s.id for s in plant.sources), *_named("Source", places)]))
+def _references(point: Point, place: str, assets: Collection[str], sources: Collection[str]) -> Iterator[Fault]:
+    thing = f"point {point.point}"
     if point.asset not in assets:
         hint = _near(point.asset, assets) or "add the asset to assets.csv"
         yield Fault(f"{place} column asset", thing, point.asset, "is not in the device register", hint)
     if point.source and point.source not in sources:
         hint = _near(point.source, sources) or "add a [[source]] of this id to plant.toml"
         yield Fault(f"{place} column source", thing, point.source, "is no source of plant.toml", hint)
+
+
+def _point(plant: Plant, point: Point, place: str, kind: str | None) -> Iterator[Fault]:
+    thing = f"point {point.point}"
     if point.source and not point.address:
         yield Fault(f"{place} column address", thing, "", "is missing", "write where the source has it")
     if point.role == "state" and point.states not in plant.states:
         hint = _near(point.states, list(plant.states)) or f"write one of {', '.join(plant.states)}"
         yield Fault(f"{place} column states", thing, point.states, "is no state map", hint)
-    kind = next((s.kind for s in plant.sources if s.id == point.source), None)
     for column in _MODBUS if kind not in ("modbus", None) else ():
         if value := getattr(point, column):
             rule = f"is for Modbus sources, and {point.source} is {kind}"

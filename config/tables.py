@@ -36,8 +36,8 @@ class Row:
     cells: Mapping[str, str]
 
 
-EXACT = 10**15
-"""Excel keeps 15 digits of a number."""
+EXACT = 10**16
+"""From here on a number of a sheet is not written as a whole number: Excel keeps 15 digits."""
 
 
 class TableError(ValueError):
@@ -121,17 +121,15 @@ def _xlsx(path: Path) -> Iterator[tuple[int, list[str]]]:
     with python_calamine.CalamineWorkbook.from_path(str(path)) as book:
         rows = book.get_sheet_by_index(0).to_python(skip_empty_area=False)
     for line, cells in enumerate(rows, 1):
-        yield line, [_text(cell, line) for cell in cells]
+        yield line, [_text(cell) for cell in cells]
 
 
-def _text(cell: object, line: int) -> str:
+def _text(cell: object) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, float) and cell.is_integer():
-        if abs(cell) > EXACT:
-            raise TableError(
-                line, f"{cell:.15g} is a number of more than 15 digits, of which Excel keeps 15; write it as text"
-            )
+        if abs(cell) >= EXACT:
+            return repr(cell)  # Excel keeps 15 digits: as a whole number it would look like more
         return str(int(cell))
     if isinstance(cell, dt.datetime) and cell.time() == dt.time():
         return cell.date().isoformat()

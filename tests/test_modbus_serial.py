@@ -149,8 +149,7 @@ def test_the_line_is_quiet_for_three_and_a_half_characters_and_for_the_pause_bef
         bank, times = Bank(), []
 
         def reply(unit, pdu):
-            if pdu[0] in (1, 2, 3, 4):  # on a new line units of single registers are asked first who they are
-                times.append(asyncio.get_running_loop().time())
+            times.append(asyncio.get_running_loop().time())
             return bank.answer(unit, pdu)
 
         with Line(reply) as line:

@@ -2,9 +2,8 @@
 
 Where frames have transaction numbers (TCP, TLS, UDP), a doubt ends with a new connection: what is late goes to the
 old one. Frames of serial lines have none, and serial servers pass on what is late, even to the next connection. There
-the line is drained, and the unit is asked something whose answer has another shape than any answer that it still owes,
-and than the next one: units answer in order, so once that answer came, nothing older can come. A unit of which only
-single registers are read is asked who it is; where it is silent to that too, time alone must tell.
+the line is drained, and a question is asked only when no answer of its shape may still come (owed.py); until then the
+unit is asked something else: what it answered in another length, less of the same, who it is, or more.
 """
 
 import asyncio
@@ -17,9 +16,11 @@ from dataclasses import dataclass, replace
 from config.plant import Source
 from config.units import NS_PER_SECOND
 from connectors.base import SourceLost
-from connectors.modbus.address import BIT_TABLES
+from connectors.modbus.address import BIT_TABLES, LAST
 from connectors.modbus.frames import ExceptionReply, Identify, Question, Read, WrongReply
 from connectors.modbus.link import Closed, Link, Silent, make_link
+from connectors.modbus.owed import Owed, owed_on
+from connectors.modbus.plan import limits_of
 from connectors.modbus.target import Target, parse_url
 
 log = logging.getLogger("plantproof.modbus")
@@ -33,6 +34,12 @@ _FRAME = 256
 _CLOSES = 3
 """So often in a row may the other side close the connection on a question before the link is lost."""
 _SMOOTH = 20
+_GATEWAY = 4
+"""So many of our timeouts a gateway may wait for a silent unit: its own timeout, with three tries more."""
+_FENCES = 3
+"""So many other questions are tried, where a unit refuses them."""
+_MORE = 4
+"""So many registers more than wanted are asked for, where nothing else tells answers apart."""
 _SHAPES = 4
 """So many questions of different answers are remembered for each unit."""
 
@@ -63,14 +70,9 @@ class Bus:
         """So often in a row the other side closed the connection instead of answering."""
         self.typical = 0.0
         """How long an answer takes of late [s]."""
-        self._owed: dict[int, set[tuple[int, int]]] = {}
-        """Shapes of answers that may still come, by unit; none: nobody knows which."""
-        self._given_up: dict[int, tuple[float, tuple[int, int]]] = {}
-        """When a unit's last question was given up, by the loop's clock [s], and its answer's shape."""
-        self._mute: set[int] = set()
-        """Units that answer, but not who they are."""
-        self._who_late: set[int] = set()
-        """Units whose answer to who they are may still come."""
+        self._owed: Owed | None = owed_on(self.target.name) if self.target.framed_as_rtu else None
+        self._stuck: tuple[int, float] | None = None
+        """The unit that was silent last, and until when its gateway may wait for it, by the loop's clock [s]."""
         self._answered: dict[int, dict[tuple[int, int], Read]] = {}
         """Questions that a unit did answer, by shape."""
         self._window = _Window(time.monotonic_ns())
@@ -89,11 +91,6 @@ class Bus:
     def took(self) -> float:
         """How long the last answer took [s]."""
         return self._link.took if self._link is not None else 0.0
-
-    def doubt(self, units: Iterable[int]) -> None:
-        """Take it for possible that units owe answers to questions of the link before this one."""
-        for unit in units if self.target.framed_as_rtu else ():
-            self._owed.setdefault(unit, set())
 
     def close(self) -> None:
         """Let go of the link."""
@@ -114,8 +111,8 @@ class Bus:
         in step again), and SourceLost where the link is gone.
         """
         link = await self._in_step()
-        if question.unit in self._owed:
-            return await self._ask_in_doubt(link, question, patience)
+        if self._owed is not None and question.shape in self._owed.shapes(question.unit, self.timeout(question.unit)):
+            await self._fence(link, question, patience)
         return await self._once(link, question, patience)
 
     async def ask_all(self, asks: Sequence[tuple[Question, float]], take: Callable[[bytes], None]) -> None:
@@ -125,20 +122,21 @@ class Bus:
         """
         if not asks:
             return
-        if self._paced or not self._owed.keys().isdisjoint(question.unit for question, _ in asks):
+        if self._paced or (self._owed is not None and any(question.unit in self._owed for question, _ in asks)):
             for question, patience in asks:
                 take(await self.ask(question, patience))
             return
         link = await self._in_step()
         began = time.monotonic_ns()
         try:
-            await link.ask_all(asks, take)
+            await link.ask_all(asks, take, grace=self._grace(asks[0][0].unit))
+            self._stuck = None
         except (Silent, WrongReply) as error:
             at = link.position
             await self._doubt(asks[at][0], error)
             if not self._is_anothers(error):
                 raise
-            take(await self._once(link, *asks[at], again=True))
+            take(await self.ask(*asks[at]))  # another unit's late answer says nothing of this one
             await self.ask_all(asks[at + 1 :], take)
         except Closed as error:
             raise await self._closed(link, asks[link.position][0], error) from error
@@ -175,18 +173,29 @@ class Bus:
         began = time.monotonic_ns()
         await self._pace(link, question.unit)
         try:
-            answer = await link.ask(question, patience)
+            answer = await link.ask(question, patience, grace=self._grace(question.unit))
+        except ExceptionReply:
+            self._stuck = None
+            if self._owed is not None:
+                self._owed.refused(question.unit, question.shape)
+            raise
         except (Silent, WrongReply) as error:
             await self._doubt(question, error)
             if again or not self._is_anothers(error):
                 raise
-            return await self._once(link, question, patience, again=True)
         except Closed as error:
             raise await self._closed(link, question, error) from error
+        else:
+            self._stuck = None
+            if self._owed is not None:
+                self._owed.answered(question.unit)
+            self._remember([question])
+            return answer
         finally:
             self._count(link, began)
-        self._remember([question])
-        return answer
+        if self._owed is not None and question.shape in self._owed.shapes(question.unit, self.timeout(question.unit)):
+            await self._fence(link, question, patience)
+        return await self._once(link, question, patience, again=True)
 
     def _remember(self, questions: Iterable[Question]) -> None:
         """Keep a few questions that were answered, to tell a unit's answers apart after a doubt."""
@@ -207,8 +216,9 @@ class Bus:
         self._closes = 1 if link.times else self._closes + 1
         if self.target.serial or self._closes >= _CLOSES:
             return error
+        if self._owed is not None:
+            self._owed.add(question.unit, question.shape)
         await self.open()
-        self.doubt([question.unit])
         return Silent(f"unit {question.unit}: {error}")
 
     async def _doubt(self, question: Question, error: Silent | WrongReply) -> None:
@@ -216,9 +226,11 @@ class Bus:
         if isinstance(error, WrongReply):
             self._faults[f"a reply was refused for its {error.what}"] += 1
             log.warning("source %s, unit %d: refused a reply: %s", self._source.id, question.unit, error)
-        if self.target.framed_as_rtu:
-            self._owed.setdefault(question.unit, set()).add(question.shape)
-            self._given_up[question.unit] = asyncio.get_running_loop().time(), question.shape
+        if self._owed is not None:
+            self._owed.add(question.unit, question.shape)
+        elif isinstance(error, Silent) and self._stuck is None:
+            now = asyncio.get_running_loop().time()
+            self._stuck = question.unit, now + _GATEWAY * self.timeout(question.unit)
         await self._recover()
 
     async def _pace(self, link: Link, unit: int) -> None:
@@ -237,86 +249,49 @@ class Bus:
             quiet = max(QUIET_S, self.target.wire_time(40))
             await self._link.quiet(quiet, max(1.0, self._timeout))
 
-    async def _ask_in_doubt(self, link: Link, question: Question, patience: float) -> bytes:
-        """Ask a unit that may owe answers."""
-        unit, on_new_link = question.unit, not self._owed[question.unit]
-        try:
-            proven = await self._fence(link, question, patience)
-        except Silent:
-            if not on_new_link:
-                raise
-            # Nothing is owed as far as is known, and what it does not know some device is silent to.
-            is_mute = Identify(unit, 1).shape in self._owed.pop(unit)
-            answer = await self._once(link, question, patience)
-            self._mute |= {unit} if is_mute else set()
-            return answer
-        answer = await self._once(link, question, patience)
-        if not proven and isinstance(question, Read) and not await self._confirm(link, unit, patience):
-            answer = await self._once(link, question, patience)  # the other one is old by now
-        return answer
+    def _grace(self, unit: int) -> float:
+        """Return how much longer than others a unit may take, as its gateway may still wait for another [s].
 
-    async def _fence(self, link: Link, question: Question, patience: float) -> bool:
-        """Make sure that nothing that `question.unit` owes can still come; returns False where only time tells.
-
-        Raises as `ask`.
+        Gateways ask a silent unit again, each time with a timeout of their own, and what is asked meanwhile waits.
         """
-        owed = self._owed[question.unit]
-        while (fence := self._unlike(question)) is not None:
+        if self._stuck is None or self._stuck[0] == unit:
+            return 0.0
+        return max(0.0, self._stuck[1] - asyncio.get_running_loop().time())
+
+    async def _fence(self, link: Link, question: Question, patience: float) -> None:
+        """Ask a unit, of which an answer like that to `question` may still come, something else until it answers.
+
+        Raises Silent and WrongReply where it does not, and Silent where there is nothing else to ask.
+        """
+        for _ in range(_FENCES):
+            fence = self._unlike(question)
+            if fence is None:
+                break
             try:
-                await self._once(link, fence, patience)
+                await self._once(link, fence, patience, again=True)
             except ExceptionReply:
-                if isinstance(fence, Read):  # it may itself be what was owed
-                    owed.update(one.shape for one in self._reads(question))
-                    self._given_up[question.unit] = asyncio.get_running_loop().time(), fence.shape
-                    continue
-            break
-        else:
-            given_up, _ = self._given_up.get(question.unit, (0.0, None))
-            if Identify(question.unit, 1).shape in owed:
-                self._who_late.add(question.unit)
-            await link.quiet(given_up + patience - asyncio.get_running_loop().time(), 2 * patience)
-        del self._owed[question.unit]
-        return fence is not None
-
-    async def _confirm(self, link: Link, unit: int, patience: float) -> bool:
-        """Return whether what a unit just answered is new, False where it is silent to who it is and took its time.
-
-        Raises WrongReply where it was an older answer.
-        """
-        if unit in self._mute:
-            return True  # as far as can be told
-        if unit in self._who_late:  # its answer to that may come from before
-            self._who_late.discard(unit)
-            return False
-        try:
-            await self._once(link, Identify(unit, 1), patience)
-        except Silent:
-            self._mute.add(unit)
-            del self._owed[unit]
-            return False
-        except ExceptionReply:
-            return True
-        return True
+                if isinstance(fence, Read):
+                    continue  # it may itself have been owed
+                if self._owed is not None:
+                    self._owed.answered(question.unit)
+            return
+        raise Silent(f"unit {question.unit} may still give an older answer; it is asked again when that cannot come")
 
     def _unlike(self, question: Question) -> Question | None:
-        """Return a question of the same unit whose answer has another shape than this one's and all that are owed."""
-        owed = self._owed[question.unit]
-        for one in self._reads(question):
-            if one.shape != question.shape and one.shape not in owed:
-                return one
-        who = Identify(question.unit, 1)
-        if who.shape == question.shape or question.unit in self._mute:
-            return None
-        _, last = self._given_up.get(question.unit, (0.0, None))
-        return who if who.shape not in owed or last == question.shape else None
-
-    def _reads(self, question: Question) -> list[Read]:
-        """Return what the same unit answered, and parts of a question."""
-        found = list(self._answered.get(question.unit, {}).values())
+        """Return a question to the same unit whose answer has another shape than any that may still come."""
+        unit = question.unit
+        owed = self._owed.shapes(unit, self.timeout(unit)) if self._owed is not None else set()
+        candidates: list[Question] = [*self._answered.get(unit, {}).values()]
         if isinstance(question, Read):
             step = 8 if question.table in BIT_TABLES else 1
-            found += [replace(question, count=n) for n in range(question.count - step, 0, -step)]
-        return found
+            candidates += [replace(question, count=n) for n in range(question.count - step, 0, -step)]
+            candidates.append(Identify(unit, 1))
+            limits = limits_of(self._source, unit)
+            for more in range(question.count + step, question.count + (_MORE + 1) * step, step):
+                end = question.address + more
+                if end <= LAST + 1 and not limits.touches(question.table, question.address, end):
+                    candidates.append(replace(question, count=more))
+        return next((one for one in candidates if one.shape not in owed), None)
 
     def _count(self, link: Link, began: int) -> None:
         now = time.monotonic_ns()

@@ -51,7 +51,6 @@ class Connector:
         if not self._groups:
             raise SourceRefused(f"source {self._source.id}: no point reads it; add one or remove the source")
         await self._bus.open()
-        self._bus.doubt(self._units)
 
     def warnings(self) -> list[str]:
         """Return which units and ranges do not answer, and whether polls are missed."""
@@ -93,11 +92,13 @@ class Connector:
         # Groups of other periods begin a little later each, so that the link never has them all at once.
         schedule = self._schedule = Schedule(self._periods, phases=[shortest * k // n for k in range(n)])
         running: dict[int, AsyncGenerator[Readings | None]] = {}
+        deadline: dict[int, int] = {}
         again: set[int] = set()
         poller = Poller(self._source, self._bus, self._units, lambda: 0 if again else schedule.slack())
 
         def start(number: int) -> None:
             running[number] = poller.poll(self._groups[number], patient=number > 0)
+            deadline[number] = time.monotonic_ns() + self._periods[number]
 
         try:
             while True:
@@ -105,8 +106,8 @@ class Connector:
                     for number in await schedule.due():
                         schedule.missed += number in again
                         (again.add if number in running else start)(number)
-                # The group with the shortest period goes first; the others wait between two of their requests.
-                number = min(running)
+                # Who must be done first goes first; others wait between two of their requests.
+                number = min(running, key=lambda one: deadline[one])
                 try:
                     if (readings := await anext(running[number])) is not None:
                         yield readings

@@ -42,7 +42,7 @@ class Link(abc.ABC):
         self._take: Callable[[bytes], None] = _nobody
         self._done: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
+        self._deadline = self._sent = self._grace = 0.0
         self._broken = ""
         self.took = 0.0
         """How long the last answer took [s]."""
@@ -65,21 +65,25 @@ class Link(abc.ABC):
     def _write(self, frame: bytes) -> None:
         """Send a frame; raises OSError."""
 
-    async def ask(self, question: Question, patience: float) -> bytes:
+    async def ask(self, question: Question, patience: float, *, grace: float = 0.0) -> bytes:
         """Return the data of the answer to one question, waiting up to `patience` [s]; see `ask_all`."""
         answers: list[bytes] = []
-        await self.ask_all([(question, patience)], answers.append)
+        await self.ask_all([(question, patience)], answers.append, grace=grace)
         return answers[0]
 
-    async def ask_all(self, asks: Sequence[tuple[Question, float]], take: Callable[[bytes], None]) -> None:
+    async def ask_all(
+        self, asks: Sequence[tuple[Question, float]], take: Callable[[bytes], None], *, grace: float = 0.0
+    ) -> None:
         """Ask one question after another, each with its patience [s]; `take` gets the data of each answer.
+
+        grace: how much longer the first may take [s].
 
         The next question goes out as soon as an answer is whole. The first that fails ends it: `take` was called for
         those before. Raises ExceptionReply where the device says no, Silent where no answer came in time, WrongReply
         where something else came, and SourceLost where the link is gone.
         """
         self._check()
-        self._asks, self._next, self._take = asks, 0, take
+        self._asks, self._next, self._take, self._grace = asks, 0, take, grace
         self._done = asyncio.get_running_loop().create_future()
         try:
             self._send()
@@ -110,7 +114,8 @@ class Link(abc.ABC):
             return
         loop = asyncio.get_running_loop()
         self.heard = loop.time()
-        self._deadline = self.heard + patience
+        self._deadline = self.heard + patience + self._grace
+        self._sent, self._grace = self.heard, 0.0
         if self._timer is None or self._timer.when() > self._deadline:
             if self._timer is not None:
                 self._timer.cancel()
@@ -161,7 +166,7 @@ class Link(abc.ABC):
             self._fail(error)
             return
         if answer is not None:
-            self.took = now - self._deadline + self._asks[self._next][1]
+            self.took = now - self._sent
             self.times.append(self.took)
             self._answered(answer)
         elif len(self._received) > _MOST:

@@ -28,6 +28,8 @@ WHOLE_NS = 60 * NS_PER_SECOND
 """So often one unit that rests for long gets all the time it wants, should it have become slow [ns]."""
 OF_A_TABLE = (1, 7)
 """Exception codes that are about a whole table or function, not about some of its registers."""
+SEVERAL = 8
+"""In ranges of so many points it is seen first whether the unit refuses everything."""
 NAMED = 5
 """So many units are named in a message."""
 
@@ -96,7 +98,7 @@ class Poller:
         turn.waiting = ready
         failed, error = await self._read_all(turn, parts)
         if failed is not None and isinstance(error, ExceptionReply):
-            turn.waiting = [*self._refused(turn.group, failed, error), *turn.waiting]
+            turn.waiting = [*await self._refused(turn.group, failed, error), *turn.waiting]
         elif failed is not None and isinstance(error, Unanswered):
             turn.later[failed.request.unit] = [failed]
             self._units[failed.request.unit].doubt = error
@@ -167,16 +169,40 @@ class Poller:
         unit.heard(question, self._bus.took)
         return data
 
-    def _refused(self, group: Group, part: Part, reply: ExceptionReply) -> list[Part]:
+    async def _refused(self, group: Group, part: Part, reply: ExceptionReply) -> list[Part]:
         """Take an exception; returns what is to be asked in the part's place where it was halved."""
         self._units[part.request.unit].heard(None, 0.0)
         of_range = reply.code not in (*OF_A_TABLE, *BUSY)
+        if of_range and await self._says_so_to_all(group, part, reply):
+            group.bad(part, reply.status)
+            part.refuse(reply.status, time.monotonic_ns())
+            return []
         if of_range and self._halve(group, part, f"answers with {reply}"):
             return list(part.leaves())
         group.bad(part, reply.status)
         if part.single or not of_range:
             part.refuse(reply.status, time.monotonic_ns(), busy=reply.code in BUSY)
         return []
+
+    async def _says_so_to_all(self, group: Group, part: Part, reply: ExceptionReply) -> bool:
+        """Return whether a unit refuses each of three points of a range as well, when it first refuses the range.
+
+        A controller whose program is loaded refuses everything for a while: its ranges need not be taken apart.
+        """
+        if len(part.rows) < SEVERAL or part.rest.pause or part.former or group.halvings < HALVINGS:
+            return False
+        rows = part.request.rows
+        for row in (rows[0], rows[len(rows) // 2], rows[-1]):
+            slot = group.slots[row]
+            try:
+                await self._ask(Read(slot.unit, slot.table, slot.address, slot.end - slot.address))
+            except ExceptionReply as other:
+                if other.code == reply.code:
+                    continue
+            except Unanswered:
+                pass
+            return False
+        return True
 
     def _halve(self, group: Group, part: Part, why: str) -> bool:
         """Put smaller requests in a part's place; returns whether it could be, in this poll."""
@@ -232,7 +258,7 @@ class Poller:
             except Unanswered as failed:
                 error = error or failed
             except ExceptionReply as reply:
-                return self._refused(group, part, reply)
+                return await self._refused(group, part, reply)
             else:
                 return []
         # What was answered before is most likely not at fault; a second time it is looked at.
