@@ -11,7 +11,7 @@ from config.units import parse_duration
 OPCUA, MODBUS = "opc.tcp://", "modbus+"
 OWN = {
     OPCUA: ("under", "security", "user", "password_file", "pki"),
-    MODBUS: ("units", "scan", "sunspec", "rate", "ca", "certificate", "private_key"),
+    MODBUS: ("units", "scan", "sunspec", "rate", "ca", "server_name", "certificate", "private_key"),
 }
 """Options that one protocol alone has a use for."""
 TIMEOUTS = {OPCUA: "4s", MODBUS: "1s"}
@@ -46,6 +46,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--rate", type=click.FloatRange(0, 50, min_open=True), default=5.0, show_default=True,
               help="Modbus: most requests a second.")  # fmt: skip
 @click.option("--ca", type=_FILE, help="modbus+tls: certificates that are trusted (PEM); default the system's.")
+@click.option("--server-name", default="", help="modbus+tls: the name in the device's certificate, if not the URL's.")
 @click.option("--certificate", type=_FILE, help="modbus+tls: our own certificate (PEM).")
 @click.option("--private-key", type=_FILE, help="modbus+tls: its key.")
 def browse(
@@ -67,6 +68,7 @@ def browse(
     scan: tuple[str, ...],
     rate: float,
     ca: Path | None,
+    server_name: str,
     certificate: Path | None,
     private_key: Path | None,
 ) -> None:
@@ -103,7 +105,7 @@ def browse(
     else:
         from connectors.modbus import verb as modbus  # noqa: PLC0415
 
-        settings |= {"ca": ca, "certificate": certificate, "private_key": private_key}
+        settings |= {"ca": ca, "server_name": server_name, "certificate": certificate, "private_key": private_key}
         modbus.run(settings, output, units=units, scan=scan, models=sunspec, rate=rate, limit=limit, asset=asset)
 
 

@@ -62,6 +62,7 @@ class Schedule:
 
     async def due(self) -> list[int]:
         """Wait for the next tick and return the groups that are due, the most overdue first."""
+        await asyncio.sleep(0)  # others get their turn, however short the periods are
         while (wait := min(self._next) - self._clock()) > 0:
             await self._sleep(wait / NS_PER_SECOND)
         now = self._clock()

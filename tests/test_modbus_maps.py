@@ -119,3 +119,39 @@ def test_a_register_lies_where_its_maker_prints_it(name, point, table, address, 
     one = next(p for p in loaded.points if p.point == f"meter/{point}")
     slot = modbus.plan.slot_of(loaded.sources[0], one)
     assert (slot.table, slot.address, str(slot.datatype), one.unit) == (table, address, kind, unit)
+
+
+def test_a_map_s_own_address_is_of_the_row_s_unit_even_beside_ones_that_count_on(tmp_path):
+    plant(tmp_path, "eastron-sdm120")
+    (tmp_path / "own.csv").write_text("point,address\nv,+1\nstatus,holding:0\nother,9/holding:0\n")
+    (tmp_path / "points.csv").write_text("point,asset,source,address,map\nx,m,s,3/holding:10,own.csv\n")
+    loaded = load_plant(tmp_path)
+    (source,) = loaded.sources
+    where = {
+        p.point: (modbus.plan.slot_of(source, p).unit, modbus.plan.slot_of(source, p).address) for p in loaded.points
+    }
+    assert where == {"x/v": (3, 11), "x/status": (3, 0), "x/other": (9, 0)}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("point,address\n,holding:1\n", "has no point in line 2"),
+        ("point,address\n", "has no rows"),
+    ],
+)
+def test_a_map_with_nothing_in_it_is_told(tmp_path, rows, told):
+    plant(tmp_path, "eastron-sdm120")
+    (tmp_path / "own.csv").write_text(rows)
+    (tmp_path / "points.csv").write_text("point,asset,source,address,map\nx,m,s,3,own.csv\n")
+    with pytest.raises(Exception, match=told):
+        load_plant(tmp_path)
+
+
+def test_a_map_on_a_source_that_is_not_modbus_is_told(tmp_path):
+    plant(tmp_path, "eastron-sdm120")
+    text = (tmp_path / "plant.toml").read_text().replace('"modbus"', '"mqtt"').replace("modbus+tcp", "mqtt")
+    (tmp_path / "plant.toml").write_text(text)
+    with pytest.raises(Exception, match="is for Modbus sources, and s is mqtt") as found:
+        load_plant(tmp_path)
+    assert len(found.value.faults) == 1

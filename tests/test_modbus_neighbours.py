@@ -1,6 +1,8 @@
 """What one unit, register or group of a link does to the others: nothing. Each case was seen to go wrong once."""
 
+import asyncio
 import contextlib
+import random
 
 import pytest
 
@@ -10,8 +12,8 @@ from config.load import load_plant
 from config.plant import Device, Point, Source
 from connectors import modbus
 from connectors.base import SourceLost
-from connectors.modbus import parts, units
-from tests.modbus_peers import Bank, rtu_over_tcp, tcp
+from connectors.modbus import owed, parts, units
+from tests.modbus_peers import Bank, _served, crc, rtu_over_tcp, tcp
 from tests.servers import fake_modbus, within
 from tests.test_modbus_serial import Seen, points, polls
 
@@ -297,3 +299,154 @@ def test_a_fault_of_a_device_has_the_line_of_its_own_table(tmp_path):
         "plant.toml:11: source[1].device[2].unit",
         "plant.toml:17: source[2].device[1].pause",
     ]
+
+
+def test_a_fast_group_that_fills_the_line_leaves_the_slower_ones_their_turn():
+    async def run():
+        def serve(reply):
+            return tcp(reply, delays={0: 0.02})
+
+        fast = [Point(point=f"f{n}", asset="m", address=f"holding:{100 * n}", period="100ms") for n in range(10)]
+        slow = Point(point="slow", asset="m", address="input:5", period="500ms")
+        async with reading(Bank().answer, [*fast, slow], serve=serve) as seen:
+            await seen.until(lambda rows: len(rows["f0"]) >= 15)  # of 200 ms each
+            assert len(seen.rows["slow"]) >= 4
+            assert seen.connector.figures()["polls_missed"] > 0
+            seen.connector.warnings()
+            await seen.until(lambda rows: len(rows["f0"]) >= 18)
+            assert any("polls were missed within a minute" in told for told in seen.connector.warnings())
+
+    within(20, run)
+
+
+def test_a_gateway_that_waits_longer_for_a_dead_unit_than_we_do_costs_the_others_no_value():
+    async def run():
+        bank, line = Bank(), asyncio.Lock()
+
+        async def serve(reader, writer):
+            async def forward(head, pdu):
+                async with line:  # one serial line; what is given up by us stays in the gateway's queue
+                    await asyncio.sleep(0.45 if head[6] == 1 else 0.002)
+                answer = bytes([pdu[0] | 0x80, 11]) if head[6] == 1 else bank.answer(head[6], pdu)
+                if not writer.is_closing():
+                    writer.write(head[:4] + (1 + len(answer)).to_bytes(2, "big") + head[6:7] + answer)
+
+            pending = set()
+            while True:
+                head = await reader.readexactly(7)
+                pending.add(asyncio.create_task(forward(head, await reader.readexactly(head[5] - 1))))
+
+        async with _served(serve, 0, None) as port:
+            table = points("1/holding:1", "2/holding:2", "3/holding:3")
+            url = f"modbus+tcp://127.0.0.1:{port}"
+            connector = modbus.Connector(source(url, period="300ms"), table)  # timeout 150 ms, a third of the gateway's
+            await connector.connect()
+            seen = Seen(connector, table)
+            await seen.until(lambda rows: len(rows["3/holding:3"]) >= 8)
+            await connector.close()
+            await asyncio.sleep(1.0)  # the gateway's own queue ends
+        assert good(seen, "2/holding:2") == [2.0] * len(seen.rows["2/holding:2"])
+        assert good(seen, "3/holding:3") == [3.0] * 8
+        assert good(seen, "1/holding:1") == []
+
+    within(20, run)
+
+
+def test_a_controller_that_refuses_everything_for_a_while_keeps_its_ranges_whole(monkeypatch):
+    monkeypatch.setattr(units, "REST_NS", (100_000_000, 200_000_000))
+
+    async def run():
+        bank, loading = Bank(), []
+
+        def reply(unit, pdu):
+            return bytes([pdu[0] | 0x80, 4]) if loading else bank.answer(unit, pdu)
+
+        async with reading(reply, points(*(f"1/holding:{n}" for n in range(20)))) as seen:
+            seen.connector._groups[0].roots[0].rest.first = 100_000_000
+            await seen.until(polls(2))
+            loading.append("program")
+            await seen.until(lambda rows: rows["1/holding:7"][-1][1] == status.BAD_DEVICE_FAILURE)
+            loading.clear()
+            await seen.until(lambda rows: rows["1/holding:7"][-1] == (7.0, 0))
+            assert seen.connector.figures()["requests_a_cycle"] == 1
+            # a single register that is refused is found all the same
+            bank.cells[1, "holding", 7] = "exception 4"
+            await seen.until(lambda rows: rows["1/holding:7"][-1][1] == status.BAD_DEVICE_FAILURE)
+            await seen.until(lambda rows: rows["1/holding:8"][-1] == (8.0, 0))
+
+    within(20, run)
+
+
+# --- what a line without transaction numbers may still bring ---
+
+
+def test_an_answer_counts_only_where_no_older_one_of_its_shape_can_come(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(owed.time, "monotonic", lambda: clock[0])
+    line = owed.Owed()
+    assert 1 not in line
+    line.add(1, (3, 2))  # at 100: one register, given up
+    line.add(1, (3, 4))
+    assert line.shapes(1, 0.1) == {(3, 2), (3, 4)}
+    assert 2 not in line
+    clock[0] = 106.0  # longer ago than 5 s and than ten timeouts: gone, but for the last one
+    assert line.shapes(1, 0.1) == {(3, 4)}
+    assert line.shapes(1, 1.0) == {(3, 4)}
+    line.refused(1, (3, 6))  # an exception: that of the oldest, or of this one
+    assert line.shapes(1, 0.1) == {(3, 6)}
+    line.answered(1)
+    assert 1 not in line
+    assert line.shapes(1, 0.1) == set()
+
+
+def test_a_line_keeps_what_it_owes_across_connections():
+    owed.owed_on("/dev/ttyTEST").add(3, (4, 20))
+    assert owed.owed_on("/dev/ttyTEST").shapes(3, 1.0) == {(4, 20)}
+    owed.owed_on("/dev/ttyTEST").answered(3)
+
+
+SINGLE = ["1/holding:1", "1/holding:50", "1/holding:90"]
+
+
+@pytest.mark.parametrize("addresses", [SINGLE, [*SINGLE, "1/holding:91", "2/holding:4"]], ids=["single", "mixed"])
+def test_of_a_device_that_is_often_late_no_answer_is_taken_for_anothers(monkeypatch, addresses):
+    monkeypatch.setattr(units, "REST_NS", (50_000_000, 200_000_000))
+    rng = random.Random(5)
+
+    async def run():
+        bank, queue, writers = Bank(), asyncio.Queue(), []
+
+        async def device():
+            while True:
+                frame = await queue.get()
+                await asyncio.sleep(rng.uniform(0.03, 0.15) if rng.random() < 0.2 else 0.002)  # timeout: 60 ms
+                answer = bank.answer(frame[0], frame[1:-2])
+                if not writers[-1].is_closing():
+                    writers[-1].write(frame[:1] + answer + crc(frame[:1] + answer))
+
+        async def serve(reader, writer):
+            writers.append(writer)  # what is late goes to whoever is connected, as serial servers do it
+            while True:
+                head = await reader.readexactly(2)
+                queue.put_nowait(head + await reader.readexactly(5 if head[1] == 0x2B else 6))
+
+        table, deadline = points(*addresses), asyncio.get_running_loop().time() + 4
+        found = {point: [] for point in addresses}
+        async with _served(serve, 0, None) as port:
+            slow = asyncio.create_task(device())
+            while asyncio.get_running_loop().time() < deadline:
+                url = f"modbus+rtutcp://127.0.0.1:{port}"
+                connector = modbus.Connector(source(url, timeout="60ms", max_gap=0), table)
+                seen = Seen(connector, table)
+                with contextlib.suppress(SourceLost):
+                    await connector.connect()
+                    await seen.until(lambda _: asyncio.get_running_loop().time() > deadline)
+                await connector.close()
+                for point in addresses:
+                    found[point] += good(seen, point)
+            slow.cancel()
+        assert sum(map(len, found.values())) > 30
+        for point, values in found.items():
+            assert set(values) <= {float(point.rpartition(":")[2])}
+
+    within(30, run)

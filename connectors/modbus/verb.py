@@ -64,7 +64,7 @@ def source_of(settings: dict[str, object]) -> Source:
         source = Source.model_validate(settings | {"kind": "modbus"})
     except ValueError as error:
         raise click.UsageError(f"--source {settings['id']!r} is no id, or --timeout is not above 0") from error
-    files = [name for name in ("ca", "certificate", "private_key") if getattr(source, name) is not None]
+    files = [name for name in ("ca", "server_name", "certificate", "private_key") if getattr(source, name)]
     if files and not source.url.startswith("modbus+tls:"):
         option = files[0].replace("_", "-")
         raise click.UsageError(f"--{option} belongs to modbus+tls:// URLs; {source.url} has no TLS")
