@@ -117,8 +117,10 @@ def test_each_pdu_of_that_module_begins_with_a_function_that_reads():
     tree = ast.parse((PACKAGE / "frames.py").read_text(encoding="utf-8"))
     packed = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "struct.pack"]
     heads = {ast.unparse(call.args[1]) for call in packed}
-    # the last three are headers: the transaction's number, before a PDU
-    assert heads == {"READS[self.table]", "IDENTIFY", "self._transaction"}
+    assert heads == {"READS[self.table]", "IDENTIFY"}
+    # the rest are headers before one: protocol 0
+    headers = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "_MBAP.pack"]
+    assert {ast.unparse(call.args[0]) for call in headers} == {"0"}
 
 
 def test_only_a_link_writes_and_only_what_a_framing_encoded():

@@ -18,6 +18,8 @@ IDENTIFY = 0x2B
 _MEI_IDENTIFICATION = 0x0E
 
 LONGEST_PDU = 253
+_MBAP = struct.Struct(">HHB")
+"""Protocol, length and unit, behind the transaction's number."""
 _EXCEPTION = 0x80
 _NOISE = b"\x00\xff"
 """What an idle RS-485 line often reads as when a driver is switched on."""
@@ -79,12 +81,20 @@ class Read:
     """The request."""
     size: int = field(init=False, repr=False, compare=False)
     """How many data bytes the answer has."""
+    mbap: bytes = field(init=False, repr=False, compare=False)
+    """The request behind its transaction number."""
+    answer_mbap: bytes = field(init=False, repr=False, compare=False)
+    """How the answer goes on behind its transaction number, up to its data."""
 
     def __post_init__(self) -> None:
         """Work out once what each asking needs."""
         object.__setattr__(self, "pdu", struct.pack(">BHH", READS[self.table], self.address, self.count))
         bits = self.table in BIT_TABLES
-        object.__setattr__(self, "size", (self.count + 7) // 8 if bits else 2 * self.count)
+        size = (self.count + 7) // 8 if bits else 2 * self.count
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "mbap", _MBAP.pack(0, 1 + len(self.pdu), self.unit) + self.pdu)
+        # more data bytes than a byte can count are refused by every device, and asked for by no plan
+        object.__setattr__(self, "answer_mbap", _MBAP.pack(0, 3 + size, self.unit) + bytes([self.pdu[0], size & 0xFF]))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -165,7 +175,7 @@ class Framing(abc.ABC):
         """Return the frame of a question, which is from now on the one that is asked."""
 
     @abc.abstractmethod
-    def take(self, received: bytearray, question: Question) -> bytes | None:
+    def take(self, received: bytes | bytearray, question: Question) -> bytes | None:
         """Return the data of the answer that `received` holds, None while it is incomplete.
 
         Raises WrongReply as soon as the bytes cannot become the answer, and ExceptionReply.
@@ -183,18 +193,18 @@ class Mbap(Framing):
     def encode(self, question: Question) -> bytes:
         """Return header and PDU, under a new transaction number."""
         self._transaction = self._transaction % 0xFFFF + 1
-        pdu = question.pdu
+        number = self._transaction.to_bytes(2, "big")
         if isinstance(question, Read):
-            size = question.size
-            self._head = struct.pack(">HHHBBB", self._transaction, 0, 3 + size, question.unit, pdu[0], size)
-        return struct.pack(">HHHB", self._transaction, 0, 1 + len(pdu), question.unit) + pdu
+            self._head = number + question.answer_mbap
+            return number + question.mbap
+        return number + _MBAP.pack(0, 1 + len(question.pdu), question.unit) + question.pdu
 
     def is_stale(self, datagram: bytes) -> bool:
         """Return whether a datagram answers a question that was asked before and given up."""
         age = (self._transaction - int.from_bytes(datagram[:2], "big")) % 0xFFFF
         return len(datagram) >= 2 and datagram[:2] != b"\0\0" and 0 < age <= 1000
 
-    def take(self, received: bytearray, question: Question) -> bytes | None:
+    def take(self, received: bytes | bytearray, question: Question) -> bytes | None:
         """Return the answer's data; see Framing."""
         if isinstance(question, Read) and len(received) == 9 + question.size and received.startswith(self._head):
             return bytes(received[9:])  # as nearly always
@@ -234,7 +244,7 @@ class Rtu(Framing):
         self._sent = frame + crc16(frame).to_bytes(2, "little")
         return self._sent
 
-    def take(self, received: bytearray, question: Question) -> bytes | None:
+    def take(self, received: bytes | bytearray, question: Question) -> bytes | None:
         """Return the answer's data; see Framing."""
         answer = received
         if self._echo:

@@ -7,6 +7,7 @@ import abc
 import asyncio
 import random
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -112,14 +113,13 @@ class Link(abc.ABC):
         except OSError as error:
             self._lost(str(error))
             return
-        loop = asyncio.get_running_loop()
-        self.heard = loop.time()
+        self.heard = time.monotonic()
         self._deadline = self.heard + patience + self._grace
         self._sent, self._grace = self.heard, 0.0
         if self._timer is None or self._timer.when() > self._deadline:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = loop.call_at(self._deadline, self._late)
+            self._timer = asyncio.get_running_loop().call_at(self._deadline, self._late)
 
     def _late(self) -> None:
         """See at the deadline of some question whether it is the one that is asked now."""
@@ -152,15 +152,16 @@ class Link(abc.ABC):
 
     def _came(self, data: bytes) -> None:
         """Take bytes as they come."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if self._question is None:
             self.heard = now
             self._faults["bytes came that no request had asked for"] += len(data)
             self.dirty = True
             return
-        self._received += data
+        if self._received:
+            self._received += data
         try:
-            answer = self.framing.take(self._received, self._question)
+            answer = self.framing.take(self._received or data, self._question)
         except (WrongReply, ExceptionReply) as error:
             self.heard = now
             self._fail(error)
@@ -169,8 +170,8 @@ class Link(abc.ABC):
             self.took = now - self._sent
             self.times.append(self.took)
             self._answered(answer)
-        elif len(self._received) > _MOST:
-            del self._received[_MOST:]
+        elif not self._received:
+            self._received += data[:_MOST]
         self.heard = now
 
     def _answered(self, answer: bytes) -> None:
