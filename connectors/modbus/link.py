@@ -257,7 +257,7 @@ class StreamLink(_Network, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Called by the loop."""
-        self._came(bytes(self._room[:nbytes]))
+        self._came(self._room[:nbytes].tobytes())
 
     def _write(self, frame: bytes) -> None:
         self._transport.write(frame)
