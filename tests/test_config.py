@@ -100,7 +100,7 @@ def test_a_fault_of_plant_toml_ends_a_command_with_its_text_and_78():
     ("old", "new", "told"),
     [
         (",0.5,,\n", ",fast,,\n", "points.csv:3 column max_rate: point press1.total 'fast': must be a number"),
-        ("4294967296", "many", "points.csv:7 column modulus: point main.energy 'many': must be a whole number"),
+        ("1000000", "many", "points.csv:7 column modulus: point main.energy 'many': must be a whole number"),
         ("press1.state,line1/press1,state,line1,ns=2;s=Press1.State,,,,,",
          "press1.state,line1/press1,state,line1,ns=2;s=Press1.State,,,,9,",
          "points.csv:2 column modulus: point press1.state 9: only counters roll over, and the role is state"),
