@@ -5,6 +5,8 @@ from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData,
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.standard_address_space import standard_address_space
 
+from collector.agent import Agent
+from collector.batch import to_frame
 from tests.modbus_peers import ASKED
 
 
@@ -47,3 +49,17 @@ def only_reads():
     """No Modbus device of the whole suite was ever asked for anything but a read or its identification."""
     yield
     assert set(ASKED) <= {1, 2, 3, 4, 43}
+
+
+@pytest.fixture
+def acknowledged(monkeypatch):
+    """Every frame that a spool took; `settle` compares them with the lake."""
+    frames = []
+    put = Agent._put
+
+    def recorded(agent, rows, count):
+        put(agent, rows, count)
+        frames.append(to_frame(rows, agent.ids))
+
+    monkeypatch.setattr(Agent, "_put", recorded)
+    return frames

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -65,3 +66,13 @@ def lake_of(plant: Plant) -> pl.DataFrame:
 
 
 __all__ = ["Asset", "Calendar", "Plant", "Point", "Source", "lake_of", "plant_for", "running", "until"]
+
+
+def settle(plant: Plant, frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """Assert that what was acknowledged lies in the lake, once (I1, I2); returns the lake."""
+    lake = lake_of(plant)
+    columns = ["point", "ts", "ts_recv", "value", "text", "status"]
+    kept = Counter(map(repr, lake.select(columns).iter_rows()))
+    assert Counter(map(repr, pl.concat(frames).select(columns).iter_rows())) == kept
+    assert lake.select("point", "ts").is_duplicated().sum() == 0
+    return lake

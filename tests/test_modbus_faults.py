@@ -21,8 +21,6 @@ import pytest
 import collector.agent
 import connectors.modbus.bus
 import connectors.modbus.units
-from collector.agent import Agent
-from collector.batch import to_frame
 from collector.ledger import read_ledger
 from config import status
 from config.status import BAD_NO_COMMUNICATION, BAD_TIMEOUT, GOOD
@@ -34,7 +32,7 @@ from kpis.compute import Basis, Window, results
 from kpis.facts import demand, facts
 from tests.modbus_peers import READS, SILENT, Bank, Line, crc, rtu_over_tcp, tcp, udp, unspoilt
 from tests.proxy import Proxy, one_byte, pieces, torn
-from tests.running import Asset, Point, Source, lake_of, plant_for, running, until
+from tests.running import Asset, Point, Source, lake_of, plant_for, running, settle, until
 from tests.servers import within
 
 STEP = 32
@@ -124,31 +122,7 @@ def rest(monkeypatch, first, longest):
     monkeypatch.setattr(Rest.__init__, "__defaults__", (ns[0], *Rest.__init__.__defaults__[1:]))
 
 
-@pytest.fixture
-def acknowledged(monkeypatch):
-    """Every frame that a spool took."""
-    frames = []
-    put = Agent._put
-
-    def recorded(agent, rows, count):
-        put(agent, rows, count)
-        frames.append(to_frame(rows, agent.ids))
-
-    monkeypatch.setattr(Agent, "_put", recorded)
-    return frames
-
-
 # --- the lake ---
-
-
-def settle(plant, frames):
-    """Assert that what was acknowledged lies in the lake, once (I1, I2); returns the lake."""
-    lake = lake_of(plant)
-    columns = ["point", "ts", "ts_recv", "value", "text", "status"]
-    kept = Counter(map(repr, lake.select(columns).iter_rows()))
-    assert Counter(map(repr, pl.concat(frames).select(columns).iter_rows())) == kept
-    assert lake.select("point", "ts").is_duplicated().sum() == 0
-    return lake
 
 
 def good(lake, name):

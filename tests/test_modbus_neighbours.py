@@ -38,9 +38,14 @@ def good(seen, point):
     return [value for value, code in seen.rows[point] if code == 0]
 
 
-def test_a_unit_on_which_the_gateway_closes_the_connection_fails_alone():
+def test_a_unit_on_which_the_gateway_closes_the_connection_fails_alone(monkeypatch):
+    monkeypatch.setattr(units, "REST_NS", (100_000_000, 100_000_000))
+    monkeypatch.setattr(units.Rest.__init__, "__defaults__", (100_000_000, *units.Rest.__init__.__defaults__[1:]))
+    asked = []
+
     def reply(request, _):
         if request[6] == 9:
+            asked.append(request)
             return None
         data = request[8:10]  # each register holds its own address
         return [request[:4] + b"\0\5" + request[6:8] + b"\2" + data]
@@ -51,11 +56,12 @@ def test_a_unit_on_which_the_gateway_closes_the_connection_fails_alone():
             connector = modbus.Connector(source(url), table)
             await connector.connect()
             seen = Seen(connector, table)
-            await seen.until(lambda rows: len(rows["1/holding:5"]) >= 20)
+            await seen.until(lambda rows: len(rows["1/holding:5"]) >= 30)
             await connector.close()
-            assert good(seen, "1/holding:5") == [5.0] * 20
+            assert good(seen, "1/holding:5") == [5.0] * 30
             assert set(good(seen, "10/holding:7")) == {7.0}
             assert good(seen, "9/holding:6") == []
+            assert len(asked) >= 5  # at each probe again, and never in a row: the link is not lost for it
             assert any("unit 9" in told and "closed the connection" in told for told in connector.warnings())
 
     within(20, run)

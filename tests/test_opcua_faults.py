@@ -16,7 +16,6 @@ import struct
 import sys
 import time
 import tracemalloc
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +33,6 @@ import connectors.opcua.audit
 import connectors.opcua.connector
 import connectors.opcua.session
 import connectors.opcua.subscription
-from collector.agent import Agent
-from collector.batch import to_frame
 from collector.ledger import read_ledger
 from config import status
 from config.status import BAD_NO_COMMUNICATION, BAD_NODE_ID_UNKNOWN, BAD_SHUTDOWN, GOOD
@@ -47,7 +44,7 @@ from connectors.opcua.wire import NULL_NS, UNUSABLE_NS, Decoder, Malformed
 from connectors.sim.opcua import Subscriptions
 from tests.conftest import copied
 from tests.proxy import Proxy, one_byte, torn
-from tests.running import Asset, Point, Source, lake_of, plant_for, running, until
+from tests.running import Asset, Point, Source, lake_of, plant_for, running, settle, until
 from tests.servers import within
 
 URI = "urn:plantproof:test"
@@ -174,30 +171,6 @@ async def flows(agent, patience=30.0):
     began = time.monotonic()
     await until(lambda: (link(agent).last_data or 0) > began and link(agent).state == "connected", patience)
     return time.monotonic() - began
-
-
-@pytest.fixture
-def acknowledged(monkeypatch):
-    """Every frame that a spool took; the test's end compares them with the lake (I1, I2)."""
-    frames = []
-    put = Agent._put
-
-    def recorded(agent, rows, count):
-        put(agent, rows, count)
-        frames.append(to_frame(rows, agent.ids))
-
-    monkeypatch.setattr(Agent, "_put", recorded)
-    return frames
-
-
-def settle(plant, frames):
-    """Assert that what was acknowledged lies in the lake, once; returns the lake."""
-    lake = lake_of(plant)
-    columns = ["point", "ts", "ts_recv", "value", "text", "status"]
-    kept = Counter(map(repr, lake.select(columns).iter_rows()))
-    assert Counter(map(repr, pl.concat(frames).select(columns).iter_rows())) == kept
-    assert lake.select("point", "ts").is_duplicated().sum() == 0
-    return lake
 
 
 def good(lake, name):

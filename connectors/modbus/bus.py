@@ -34,6 +34,7 @@ _FRAME = 256
 _CLOSES = 3
 """So often in a row may the other side close the connection on a question before the link is lost."""
 _SMOOTH = 20
+"""How many answers `typical` looks back, about."""
 _GATEWAY = 4
 """So many of our timeouts a gateway may wait for a silent unit: its own timeout, with three tries more."""
 _FENCES = 3
@@ -104,16 +105,22 @@ class Bus:
         own = device.timeout / NS_PER_SECOND if device is not None else 0.0
         return (own or self._timeout) + self.target.wire_time(_FRAME)
 
-    async def ask(self, question: Question, patience: float) -> bytes:
+    async def ask(self, question: Question, patience: float, *, again: bool = False) -> bytes:
         """Return the data of the answer to a question, waiting up to `patience` [s].
 
+        Where another unit's late answer came instead, it is asked once more at once, unless this is `again`.
         Raises ExceptionReply where the unit says no, Silent or WrongReply where it did not answer (the link is then
         in step again), and SourceLost where the link is gone.
         """
         link = await self._in_step()
         if self._owed is not None and question.shape in self._owed.shapes(question.unit, self.timeout(question.unit)):
             await self._fence(link, question, patience)
-        return await self._once(link, question, patience)
+        try:
+            return await self._once(link, question, patience)
+        except WrongReply as error:
+            if again or not self._is_anothers(error):
+                raise
+        return await self.ask(question, patience, again=True)
 
     async def ask_all(self, asks: Sequence[tuple[Question, float]], take: Callable[[bytes], None]) -> None:
         """Ask one question after another, each with its patience [s]; `take` gets the data of each answer.
@@ -130,16 +137,24 @@ class Bus:
         began = time.monotonic_ns()
         try:
             await link.ask_all(asks, take, grace=self._grace(asks[0][0].unit))
-            self._stuck = None
+            self._heard()
+        except ExceptionReply:
+            self._heard()
+            raise
         except (Silent, WrongReply) as error:
             at = link.position
+            if at:
+                self._heard()
             await self._doubt(asks[at][0], error)
             if not self._is_anothers(error):
                 raise
-            take(await self.ask(*asks[at]))  # another unit's late answer says nothing of this one
+            take(await self.ask(*asks[at], again=True))
             await self.ask_all(asks[at + 1 :], take)
         except Closed as error:
-            raise await self._closed(link, asks[link.position][0], error) from error
+            at = link.position
+            if at:
+                self._heard()
+            raise await self._closed(asks[at][0], error) from error
         finally:
             self._count(link, began)
         self._remember(question for question, _ in asks)
@@ -168,34 +183,32 @@ class Bus:
             await self._recover()
         return self._link
 
-    async def _once(self, link: Link, question: Question, patience: float, *, again: bool = False) -> bytes:
-        """Ask a question, and once again at once where another unit's late answer came instead."""
+    async def _once(self, link: Link, question: Question, patience: float) -> bytes:
         began = time.monotonic_ns()
         await self._pace(link, question.unit)
         try:
             answer = await link.ask(question, patience, grace=self._grace(question.unit))
         except ExceptionReply:
-            self._stuck = None
+            self._heard()
             if self._owed is not None:
                 self._owed.refused(question.unit, question.shape)
             raise
         except (Silent, WrongReply) as error:
             await self._doubt(question, error)
-            if again or not self._is_anothers(error):
-                raise
+            raise
         except Closed as error:
-            raise await self._closed(link, question, error) from error
-        else:
-            self._stuck = None
-            if self._owed is not None:
-                self._owed.answered(question.unit)
-            self._remember([question])
-            return answer
+            raise await self._closed(question, error) from error
         finally:
             self._count(link, began)
-        if self._owed is not None and question.shape in self._owed.shapes(question.unit, self.timeout(question.unit)):
-            await self._fence(link, question, patience)
-        return await self._once(link, question, patience, again=True)
+        self._heard()
+        if self._owed is not None:
+            self._owed.answered(question.unit)
+        self._remember([question])
+        return answer
+
+    def _heard(self) -> None:
+        """Note that somebody answered: nothing is stuck, and a close is none in a row."""
+        self._stuck, self._closes = None, 0
 
     def _remember(self, questions: Iterable[Question]) -> None:
         """Keep a few questions that were answered, to tell a unit's answers apart after a doubt."""
@@ -208,12 +221,12 @@ class Bus:
         """Return whether it was another unit's late answer that came, which says nothing of the one that was asked."""
         return self.target.framed_as_rtu and isinstance(error, WrongReply) and error.what == "unit"
 
-    async def _closed(self, link: Link, question: Question, error: Closed) -> Exception:
+    async def _closed(self, question: Question, error: Closed) -> Exception:
         """Return what it means that the other side closed the connection on a question.
 
         Some gateways and controllers do so where they do not know a unit or a register: it is that question's failure.
         """
-        self._closes = 1 if link.times else self._closes + 1
+        self._closes += 1
         if self.target.serial or self._closes >= _CLOSES:
             return error
         if self._owed is not None:
@@ -268,7 +281,7 @@ class Bus:
             if fence is None:
                 break
             try:
-                await self._once(link, fence, patience, again=True)
+                await self._once(link, fence, patience)
             except ExceptionReply:
                 if isinstance(fence, Read):
                     continue  # it may itself have been owed

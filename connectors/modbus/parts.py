@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.units import NS_PER_SECOND
+from connectors.modbus.address import BIT_TABLES
 from connectors.modbus.frames import Read
 from connectors.modbus.plan import Request, Slot, halves
 from connectors.modbus.units import Rest
@@ -68,7 +69,7 @@ class Part:
             return True
         requests = halves(slots, self.request)
         if len(requests) > 1:
-            width = 1 if self.request.table in ("coil", "discrete") else 2
+            width = 1 if self.request.table in BIT_TABLES else 2
             self.halved = now
             self.halves = [part_of(slots, r, self.at + width * (r.address - self.request.address)) for r in requests]
         return bool(self.halves)

@@ -11,8 +11,6 @@ from connectors.modbus.link import Silent
 
 REST_NS = (5 * NS_PER_SECOND, 60 * NS_PER_SECOND)
 """First and longest pause before what did not answer is asked again [ns]."""
-
-
 _FORGETS = 0.999
 """What is left of the slowest answer's time with each answer that is quicker."""
 GATEWAY = (10, 11)
