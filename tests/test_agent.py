@@ -124,6 +124,30 @@ def test_a_dead_source_does_not_delay_another(tmp_path):
     assert dead["status"].unique().to_list() == [BAD_NO_COMMUNICATION]
 
 
+def test_a_source_that_cannot_be_set_up_leaves_the_others_running_and_is_told(tmp_path):
+    async def collect():
+        ramp = Ramp()
+        async with ModbusServer({1: ramp}) as server:
+            sources = [modbus("alive", server.endpoint), modbus("odd", server.endpoint)]
+            # `check` would refuse the type; whatever passes it one day must not end the agent
+            odd = counter("odd.reads", "odd").model_copy(update={"type": "int128"})
+            plant = plant_for(tmp_path, sources, [Asset(asset="m")], [counter("alive.reads", "alive"), odd])
+            async with running(plant, connected=False) as agent:
+                await until(lambda: ramp.reads > 30)
+                report = agent.status.report()
+            assert report["sources"]["alive"]["fresh"]
+            assert report["sources"]["odd"]["state"] == "refused"
+            assert "cannot be set up" in report["sources"]["odd"]["error"]
+            assert "int128" in report["sources"]["odd"]["error"]
+            assert not report["healthy"]
+        return plant
+
+    plant = asyncio.run(collect())
+    assert len(good_values(plant, "alive.reads")) >= 30
+    gap = lake_of(plant).filter(pl.col("point") == "odd.reads")
+    assert gap["status"].unique().to_list() == [BAD_NO_COMMUNICATION]
+
+
 def test_a_sink_that_fails_keeps_its_data_in_the_spool_and_recovers_alone(tmp_path, monkeypatch):
     broken = []
     write = parquet.Sink.write

@@ -17,8 +17,6 @@ from connectors.modbus.identify import Ask, Identity, identify
 from connectors.modbus.link import Silent
 from connectors.modbus.scan import Scanned, Span
 
-MOST_RATE = 50
-"""More requests a second are no careful look [1/s]."""
 MANY = 5
 """From so many units on it is said how long silent ones take."""
 
