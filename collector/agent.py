@@ -8,6 +8,7 @@ import logging
 import random
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ import polars as pl
 
 from collector.batch import Intake, Rows, to_frame
 from collector.ledger import Losses
+from collector.quarantine import Quarantine
 from collector.repeats import Repeats
 from collector.sinks import base as sinks
 from collector.spool import Spool, SpoolFull
@@ -23,8 +25,9 @@ from collector.status import SinkStatus, SourceStatus, Status
 from config.plant import Plant, Point, Source
 from config.plant import Sink as SinkConfig
 from config.schema import SAMPLE
+from config.status import BAD
 from connectors import base as connectors
-from connectors.base import SourceLost, SourceRefused
+from connectors.base import Readings, Refused, SourceLost, SourceRefused
 
 log = logging.getLogger("plantproof.agent")
 
@@ -32,10 +35,16 @@ BACK_OFF_S = (0.5, 30.0)
 """First and longest pause between tries [s]."""
 PENDING_ROWS = 500_000
 """So many rows may wait for a commit; then sources wait."""
+PENDING_BYTES = 6 * 2**20
+"""So much of texts, and of messages for the quarantine, may wait for a commit [B]; then sources wait."""
+TOKENS = 20_000
+"""So many messages of a source are known by name, should a broker send them again."""
 TAIL_BATCHES = 200
 """So many batches are looked through for messages that were committed but perhaps not acknowledged."""
-READ_BYTES = 64 * 2**20
+READ_BYTES = 8 * 2**20
 """What one write of a sink takes from the spool at most [B, compressed]."""
+WRITE_BYTES = 24 * 2**20
+"""What one write of a sink holds at most, a batch more or less [B]: texts may be a hundredth of it when compressed."""
 NOTE_EVERY_S = 60
 """How often losses of a kind that the ledger has already are added up into it [s]."""
 STUCK_S = 5.0
@@ -60,13 +69,20 @@ class Agent:
         self.status = Status(agent=name, plant=plant.id)
         self._pending: list[Rows] = []
         self._acknowledge: list[Callable[[], None]] = []
+        self._refused: list[tuple[str, Refused]] = []
+        self._tokens: dict[str, list[int]] = {}
+        self._taken: dict[str, deque[int]] = {}
         self._rows = 0
+        self._bytes = 0
         self._stop = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._committed = asyncio.Condition()
         self._sources_done = asyncio.Event()
+        self._due = asyncio.Event()
         self._all_committed = asyncio.Event()
+        self._named = 0
+        """The last batch before all known messages were named again."""
         self._losses: dict[str, Losses] = {}
         self._doubts: dict[str, Losses] = {}
         self._links: dict[str, tuple[connectors.Connector, Intake]] = {}
@@ -95,6 +111,7 @@ class Agent:
             when_full=config.when_full,
             tail=TAIL_BATCHES,
         )
+        self._quarantine = Quarantine(self.spool.path / "quarantine", self.spool.ledger)
         try:
             self.spool.forget_all_but([sink.name for sink in self.plant.sinks])
             for sink in self.plant.sinks:
@@ -122,6 +139,7 @@ class Agent:
             source.cancel()
         await asyncio.gather(*sources, return_exceptions=True)
         self._sources_done.set()
+        self._due.set()
         await committer
         self._all_committed.set()
         async with self._committed:
@@ -145,9 +163,10 @@ class Agent:
         first = next((i for i, p in enumerate(self.points) if p.source == source.id), 0)
         intake = Intake(points, first, quiet=source.kind == "mqtt")
         repeats = Repeats([p.point for p in points])
-        tail = await asyncio.get_running_loop().run_in_executor(self._disk, self._tail)
+        tail, tokens = await asyncio.get_running_loop().run_in_executor(self._disk, self._tail)
         repeats.recover(tail)
         intake.recover(tail)
+        self._taken[source.id] = deque(tokens.get(source.id, ()), maxlen=max(TOKENS, 2 * source.receive_maximum))
         status = SourceStatus(kind=source.kind, points=len(points), expect_ns=_expected(source, points))
         self.status.sources[source.id] = status
         pause = BACK_OFF_S[0]
@@ -160,6 +179,7 @@ class Agent:
                     await asyncio.sleep(BACK_OFF_S[1])
                     continue
                 connector.since = since = intake.since(open_since)
+                connector.taken = tuple(self._taken[source.id])
                 intake.linked()
                 self._losses[source.id], self._doubts[source.id] = Losses(connector.faults), Losses(connector.flags)
                 self._links[source.id] = connector, intake
@@ -207,15 +227,18 @@ class Agent:
         log.info("source %s is connected: %d points", source, status.points)
         async for readings in connector.readings():
             status.readings += 1
-            if not len(readings.points) or (readings.status >> 30 != 2).any():  # bad rows alone are no data
+            if _is_data(readings):
                 status.last_data = time.monotonic()
             fresh = repeats.drop(readings) if readings.may_repeat else readings
             rows = intake.fill(fresh) if readings.historic else intake.take(fresh)
             status.filled += len(fresh.points) if readings.historic else 0
             status.rows += sum(len(r) for r in rows)
             self._add(rows)
+            self._keep_messages(source, readings)
             if readings.acknowledge is not None:
                 self._acknowledge.append(readings.acknowledge)
+                if readings.urgent and not self.status.spool.get("error"):
+                    self._due.set()
             await self._room.wait()
             if self._stalls != stalls:
                 raise SourceLost(f"the agent stood still for more than {STALL_S:g} s; what came meanwhile is in doubt")
@@ -236,38 +259,63 @@ class Agent:
             for _, intake in self._links.values():
                 self._add(intake.lost(began))
 
-    def _tail(self) -> pl.DataFrame:
-        """Return the last batches of the spool, which a broker may deliver again."""
-        payloads = [r.payload for r in self.spool.read(max(0, self.spool.last - TAIL_BATCHES), READ_BYTES)]
-        return _decode(payloads) if payloads else pl.DataFrame(schema=dict(SAMPLE))
+    def _keep_messages(self, source: str, readings: Readings) -> None:
+        """Let the next commit hold which messages it came from, and put aside those that did not fit."""
+        self._refused += [(source, one) for one in readings.refused]
+        self._bytes += sum(len(one.payload) for one in readings.refused)
+        if readings.tokens:
+            self._tokens.setdefault(source, []).extend(readings.tokens)
+            self._taken[source].extend(readings.tokens)
+        self._look_at_room()
+
+    def _tail(self) -> tuple[pl.DataFrame, dict[str, list[int]]]:
+        """Return the last batches of the spool, which a broker may deliver again, and the messages they came from."""
+        after = max(0, self.spool.last - TAIL_BATCHES)
+        payloads = [r.payload for r in self.spool.read(after, READ_BYTES)]
+        frame = _decode(payloads) if payloads else pl.DataFrame(schema=dict(SAMPLE))
+        return frame, self.spool.tokens(after)
 
     def _add(self, rows: list[Rows]) -> None:
         self._pending += rows
         self._rows += sum(len(r) for r in rows)
-        if self._rows > PENDING_ROWS:
+        self._bytes += sum(map(_text_size, rows))
+        self._look_at_room()
+
+    def _look_at_room(self) -> None:
+        """Let sources wait while too much waits for a commit, and commit it at once."""
+        if self._rows > PENDING_ROWS or self._bytes > PENDING_BYTES:
             self._room.clear()
+            if not self.status.spool.get("error"):
+                self._due.set()
 
     async def _committer(self) -> None:
         interval = self.plant.spool.commit / 1e9
         while not self._sources_done.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sources_done.wait(), interval)
+                await asyncio.wait_for(self._due.wait(), interval)
+            self._due.clear()
             await self._commit()
         await self._commit()  # what came while the last commit was under way
         if self._rows:
             self.spool.ledger.add("lost at stop", str(self.status.spool.get("error")), rows=self._rows)
 
     async def _commit(self) -> None:
-        rows, acknowledge = self._pending, self._acknowledge
-        if not rows and not acknowledge:
+        rows, acknowledge, refused = self._pending, self._acknowledge, self._refused
+        if not rows and not acknowledge and not refused:
             return
-        self._pending, self._acknowledge, count = [], [], self._rows
-        self._rows = 0
-        if rows:
+        tokens = self._names()
+        self._pending, self._acknowledge, self._refused, self._tokens, count = [], [], [], {}, self._rows
+        self._rows = self._bytes = 0
+        if rows or refused:
             self._commit_began = time.monotonic()
             try:
-                await asyncio.get_running_loop().run_in_executor(self._disk, self._put, rows, count)
+                await asyncio.get_running_loop().run_in_executor(self._disk, self._put, rows, count, tokens, refused)
             except (SpoolFull, sqlite3.Error, OSError) as error:
+                self._tokens = {
+                    source: tokens.get(source, []) + self._tokens.get(source, [])
+                    for source in {**tokens, **self._tokens}
+                }
+                self._refused = refused + self._refused
                 self._keep(rows, acknowledge, count, error)
                 return
             finally:
@@ -280,6 +328,17 @@ class Agent:
         async with self._committed:
             self._committed.notify_all()
 
+    def _names(self) -> dict[str, list[int]]:
+        """Return the names of messages that the next batch is to hold.
+
+        Now and then these are all that are known: the tail is short where another source fills it, and a broker that
+        was away meanwhile delivers again what it had no acknowledgement for.
+        """
+        if self.spool.last - self._named < TAIL_BATCHES // 2:
+            return self._tokens
+        self._named = self.spool.last
+        return {source: list(names) for source, names in self._taken.items() if names}
+
     def _keep(self, rows: list[Rows], acknowledge: list[Callable[[], None]], count: int, error: Exception) -> None:
         """Keep what could not be committed for the next try; beyond PENDING_ROWS the sources wait."""
         self._pending = rows + self._pending
@@ -289,13 +348,21 @@ class Agent:
             self.spool.ledger.add("commit failed", str(error), rows=count)
             log.error("spool: %s; samples are kept in memory and tried again", error)
         self.status.spool["error"] = str(error)
-        if self._rows > PENDING_ROWS or isinstance(error, SpoolFull):
+        self._bytes = sum(map(_text_size, self._pending)) + sum(len(one.payload) for _, one in self._refused)
+        self._look_at_room()
+        if isinstance(error, SpoolFull):
             self._room.clear()
 
-    def _put(self, rows: list[Rows], count: int) -> None:
-        buffer = io.BytesIO()
-        to_frame(rows, self.ids).write_ipc(buffer, compression="lz4")
-        self.spool.put(buffer.getvalue(), count)
+    def _put(
+        self, rows: list[Rows], count: int, tokens: dict[str, list[int]], refused: list[tuple[str, Refused]]
+    ) -> None:
+        if refused:
+            self._quarantine.add(refused)
+            refused.clear()  # what follows may fail and be tried again
+        if rows:
+            buffer = io.BytesIO()
+            to_frame(rows, self.ids).write_ipc(buffer, compression="lz4")
+            self.spool.put(buffer.getvalue(), count, tokens)
 
     async def _sink(self, config: SinkConfig) -> None:
         status = self.status.sinks[config.name] = SinkStatus(kind=config.kind)
@@ -332,12 +399,15 @@ class Agent:
         if status.caught_up:
             await self._gather(config, self._committed_rows)
         records = await loop.run_in_executor(self._disk, lambda: list(self.spool.read(status.cursor, READ_BYTES)))
-        status.caught_up = not records or records[-1].seq == self.spool.last
         if not records:
+            status.caught_up = True
             return False
-        frame = await loop.run_in_executor(worker, _decode, [r.payload for r in records])
-        await loop.run_in_executor(worker, sink.write, frame, status.cursor + 1, records[-1].seq)
-        await self._advance(config, status, records[-1].seq)
+        frame, count = await loop.run_in_executor(worker, _decode_some, [r.payload for r in records])
+        last = records[count - 1].seq
+        status.caught_up = last == self.spool.last
+        del records
+        await loop.run_in_executor(worker, sink.write, frame, status.cursor + 1, last)
+        await self._advance(config, status, last)
         status.rows += frame.height
         return True
 
@@ -381,7 +451,7 @@ class Agent:
             connected = status.state == "connected"
             status.warnings = connector.warnings() if connected else []
             status.link = dict(connector.figures()) if connected else {}
-            self.status.sources[source].coverage = intake.coverage(time.time_ns())
+            status.coverage, status.silent = intake.coverage(time.time_ns()), intake.silent(time.time_ns())
 
     def _write_status(self) -> None:
         if self._commit_began is not None and time.monotonic() - self._commit_began > STUCK_S:
@@ -392,6 +462,13 @@ class Agent:
             self.status.write(self.spool.path / "status.json")
         except OSError as error:  # an old report is taken as no sign of life, which is what a person must see
             log.error("status: %s", error)  # noqa: TRY400
+
+
+def _is_data(readings: Readings) -> bool:
+    """Return whether a source says something: values that are not all bad, or that values stand."""
+    if not len(readings.points):
+        return readings.stands is None or len(readings.stands) > 0
+    return bool((readings.status >> 30 != BAD >> 30).any())
 
 
 def _pause(status: SourceStatus, pause: float, *, came: bool) -> float:
@@ -417,3 +494,19 @@ def _with_period(point: Point, source: Source) -> Point:
 
 def _decode(payloads: list[bytes]) -> pl.DataFrame:
     return pl.concat([pl.read_ipc(io.BytesIO(payload)) for payload in payloads])
+
+
+def _decode_some(payloads: list[bytes]) -> tuple[pl.DataFrame, int]:
+    """Return the first batches in one frame of about WRITE_BYTES at most, and how many they are."""
+    frames, size = [], 0
+    for payload in payloads:
+        frames.append(pl.read_ipc(io.BytesIO(payload)))
+        size += frames[-1].estimated_size()
+        if size >= WRITE_BYTES:
+            break
+    return pl.concat(frames), len(frames)
+
+
+def _text_size(rows: Rows) -> int:
+    """Return how long the rows' texts are [characters]."""
+    return sum(map(len, filter(None, rows.text))) if rows.text is not None else 0

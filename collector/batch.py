@@ -113,6 +113,13 @@ class Intake:
             "not_fresh": stale,
         }
 
+    def silent(self, now_ns: int) -> int:
+        """Return how many points of a source that speaks when it will were heard of, and not for three heartbeats."""
+        old = (self._heard != NS_NULL) & (
+            now_ns - np.where(self._heard == NS_NULL, now_ns, self._heard) > self._fresh_ns
+        )
+        return int(old.sum()) if self._quiet else 0
+
     def recover(self, samples: pl.DataFrame) -> None:
         """Remember from SAMPLE rows of before a restart when each point's last good value was."""
         good = samples.filter(pl.col("status") < BAD, pl.col("point").is_in(self._ids))
@@ -148,17 +155,69 @@ class Intake:
     def take(self, readings: Readings) -> list[Rows]:
         """Return the rows to store, in the order in which they came.
 
-        A point that stands several times in one burst is compared with its own row before, so the burst is taken
-        in rounds of the points' first rows, second rows and so on. No rows at all say that every subscribed value
-        stands.
+        A point that stands several times in one burst is compared with its own row before. Where its times only
+        rise that is done at once; else the burst is taken in rounds of the points' first rows, second rows and so on.
+        No rows at all say that every subscribed value stands.
         """
         if not len(readings.points):
             return self._stand(readings)
         readings = self._limited(readings)
         self._note(readings)
         text = np.array(readings.text, np.object_) if readings.text is not None else None
-        taken = [self._round(readings, text, positions) for positions in rounds(readings.points)]
+        parts = rounds(readings.points)
+        taken = []
+        if len(parts) > 1:
+            steady = self._steady(readings)
+            taken = [self._at_once(readings, text, steady)] if len(steady) else []
+            rest = np.setdiff1d(np.arange(len(readings.points)), steady, assume_unique=True)
+            parts = [rest[part] for part in rounds(readings.points[rest])] if len(rest) else []
+        taken += [self._round(readings, text, positions) for positions in parts]
         return [rows for rows in taken if len(rows)]
+
+    def _steady(self, readings: Readings) -> NDArray[np.intp]:
+        """Return the rows, point by point, of those whose times rise from what was before and through the burst."""
+        order = np.argsort(readings.points, kind="stable")
+        points, ts = readings.points[order], readings.ts[order]
+        first = np.ones(len(points), np.bool_)
+        first[1:] = points[1:] != points[:-1]
+        before = np.where(first, np.maximum(self.ts[points], self.source_ts[points]), np.roll(ts, 1))
+        wild = (ts <= before) | (self.deadband[points] > 0) | self.cut[points]
+        return order[~np.isin(points, points[wild])]
+
+    def _at_once(self, readings: Readings, text: NDArray[np.object_] | None, steady: NDArray[np.intp]) -> Rows:
+        """Return what `_round` would of these rows one after another: each differs from the row before, or is due."""
+        points, recv = readings.points[steady], readings.ts_recv
+        value, valid = readings.value[steady], readings.valid[steady]
+        status, ts = readings.status[steady], readings.ts[steady]
+        words = text[steady] if text is not None else np.full(len(points), None, np.object_)
+        first, last = np.ones(len(points), np.bool_), np.ones(len(points), np.bool_)
+        first[1:] = points[1:] != points[:-1]
+        last[:-1] = first[1:]
+
+        def differs(new: NDArray[Any], state: NDArray[Any]) -> NDArray[np.bool_]:
+            found: NDArray[np.bool_] = new != np.where(first, state[points], np.roll(new, 1))
+            return found
+
+        changed = differs(status, self.status) | differs(valid, self.valid) | differs(words, self.text)
+        changed |= valid & differs(value.view(np.int64), self.value.view(np.int64))
+        stored = self.stored[points]
+        due = (stored == NS_NULL) | (recv < stored) | self.owed[points]
+        due |= recv - np.where(stored == NS_NULL, 0, stored) >= self.heartbeat[points]
+        keep = changed | (first & due) | self.always[points]
+        self.source_ts[points[last]] = ts[last]
+        kept = points[keep]  # of a point that is kept several times the last one stays
+        self.value[kept], self.valid[kept], self.status[kept] = value[keep], valid[keep], status[keep]
+        self.text[kept], self.ts[kept], self.stored[kept] = words[keep], ts[keep], recv
+        self.owed[kept] = False
+        return Rows(
+            points=kept + self.first,
+            ts=ts[keep],
+            ts_recv=recv,
+            value=value[keep],
+            valid=valid[keep],
+            status=status[keep],
+            text=words[keep] if text is not None else None,
+        )
 
     def lost(self, now_ns: int, status: int = BAD_NO_COMMUNICATION) -> list[Rows]:
         """Return one bad row per point that is not yet bad for want of communication."""
@@ -259,8 +318,9 @@ class Intake:
         moved = again | (~changed & ~back_in_time & ~self.always[points] & (ts <= last))
         self.source_ts[points] = ts
         ts[moved] = np.maximum(now - self.lag[points], last + 1)[moved]
-        # After a gap a value that stood all the while bears its old time; it is known again only from now.
-        back = self.cut[points] & (ts <= last)
+        # After a gap a value that stood all the while bears its old time; it is known again only from now. What a
+        # quiet source says after a gap is a message of its own, kept for us meanwhile.
+        back = self.cut[points] & (ts <= last) & (not self._quiet)
         ts[back] = np.maximum(now - self.lag[points], last + 1)[back]
         late = (ts < last) & ~back_in_time
         keep = changed | due | (self.always[points] & ~again)

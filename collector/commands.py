@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,20 @@ def _print_status(report: dict[str, Any]) -> None:
         click.echo(f"  ledger {entry['ts'][:19]} {entry['event']}: {entry['reason']}")
 
 
+def _link(link: Mapping[str, Any]) -> str:
+    """Return how a link does, in a line."""
+    if "bus_time" in link:
+        return (
+            f"link busy {link['bus_time']:.0%}, {link['requests_a_cycle']} requests a cycle, "
+            f"{link['requests_per_s']:g} a second, {link['request_ms']:g} ms each (longest {link['longest_ms']:g} ms), "
+            f"{link['polls_missed']} polls missed"
+        )
+    if "messages" in link:
+        unread = f", {link['unread_messages']} of topics that no point reads" if link["unread_messages"] else ""
+        return f"{link['messages']} messages of {link['topics']} topics{unread}, {link['waiting']} waiting"
+    return ", ".join(f"{name} {value}" for name, value in link.items() if not isinstance(value, dict))
+
+
 def _print_points(source: dict[str, Any]) -> None:
     """Print a source's coverage, and what a person should know of it."""
     covered = source.get("coverage") or {}
@@ -236,11 +251,7 @@ def _print_points(source: dict[str, Any]) -> None:
         rest = f"; not fresh: {others}{f' and {more} more' if more > 0 else ''}" if others else ""
         click.echo(f"           {line}{rest}")
     if link := source.get("link"):
-        click.echo(
-            f"           link busy {link['bus_time']:.0%}, {link['requests_a_cycle']} requests a cycle, "
-            f"{link['requests_per_s']:g} a second, {link['request_ms']:g} ms each (longest {link['longest_ms']:g} ms), "
-            f"{link['polls_missed']} polls missed"
-        )
+        click.echo(f"           {_link(link)}")
     for warning in source.get("warnings", ()):
         click.echo(f"           warning: {warning}")
     for reason, count in source.get("flags", {}).items():

@@ -11,9 +11,11 @@ import json
 import sqlite3
 import uuid
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from collector import host
 from collector.ledger import Ledger
@@ -21,8 +23,10 @@ from collector.ledger import Ledger
 FORMAT = 1
 
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS batch (seq INTEGER PRIMARY KEY, crc INTEGER NOT NULL, rows INTEGER NOT NULL, "
-    "payload BLOB NOT NULL)"
+    """CREATE TABLE IF NOT EXISTS batch (
+        seq INTEGER PRIMARY KEY, crc INTEGER NOT NULL, rows INTEGER NOT NULL, payload BLOB NOT NULL)""",
+    # Which messages a batch came from: a broker sends again what it had no acknowledgement for.
+    "CREATE TABLE IF NOT EXISTS message (seq INTEGER NOT NULL, source TEXT NOT NULL, tokens BLOB NOT NULL)",
 )
 
 
@@ -77,7 +81,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute(_SCHEMA)
+    for table in _SCHEMA:
+        connection.execute(table)
     return connection
 
 
@@ -159,18 +164,17 @@ class Spool:
         """Bytes of all segments, as far as payloads say [B]."""
         return sum(s.size for s in self.segments)
 
-    def put(self, payload: bytes, rows: int) -> int:
-        """Commit one batch durably and return its sequence number.
+    def put(self, payload: bytes, rows: int, tokens: Mapping[str, Sequence[int]] | None = None) -> int:
+        """Commit one batch durably, with the names of the messages of each source that it came from.
 
-        Raises SpoolFull (nothing written) or sqlite3.Error (not acknowledged; may be put again).
+        Returns its sequence number. Raises SpoolFull (nothing written) or sqlite3.Error (not acknowledged; may be put
+        again).
         """
         self._make_room(len(payload))
         segment = self._writable()
         seq = self.last + 1
         try:
-            segment.open().execute(
-                "INSERT INTO batch VALUES (?, ?, ?, ?)", (seq, checksum(seq, payload), rows, payload)
-            )
+            self._insert(segment.open(), seq, payload, rows, tokens or {})
         except sqlite3.Error:
             # Nobody knows whether it landed. The file is never written again, and the next one begins with this
             # sequence number, which then counts instead.
@@ -181,6 +185,28 @@ class Spool:
         segment.rows += rows
         segment.size += len(payload)
         return seq
+
+    @staticmethod
+    def _insert(
+        connection: sqlite3.Connection, seq: int, payload: bytes, rows: int, tokens: Mapping[str, Sequence[int]]
+    ) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", (seq, checksum(seq, payload), rows, payload))
+        names = [(seq, source, np.array(some, np.int64).tobytes()) for source, some in tokens.items() if some]
+        connection.executemany("INSERT INTO message VALUES (?, ?, ?)", names)
+        connection.execute("COMMIT")
+
+    def tokens(self, after: int) -> dict[str, list[int]]:
+        """Return the names of the messages in batches above `after`, of each source, oldest first."""
+        found: dict[str, list[int]] = {}
+        for segment in self.segments:
+            if segment.last > after:
+                rows = segment.open().execute(
+                    "SELECT source, tokens FROM message WHERE seq > ? ORDER BY seq, rowid", (after,)
+                )
+                for source, some in rows:
+                    found.setdefault(source, []).extend(np.frombuffer(some, np.int64).tolist())
+        return found
 
     def _new(self) -> Segment:
         first = self.last + 1

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,19 @@ class SourceStatus:
     """So many of them stand in the ledger."""
     warnings: list[str] = field(default_factory=list)
     """What a person should know of a connection that works."""
-    link: dict[str, float | int] = field(default_factory=dict)
+    link: dict[str, float | int | Mapping[str, float]] = field(default_factory=dict)
     """How the link itself does, by the connector's own names."""
     coverage: dict[str, Any] = field(default_factory=dict)
     """Points: configured, monitored, fresh, and the first few that are not fresh."""
+    silent: int = 0
+    """Points that were heard of, and not for three heartbeats, although others of the source may be."""
     last_data: float | None = None
     """Monotonic time of the last readings [s]."""
 
     def fresh(self, now: float) -> bool:
-        """Return whether data came within three periods."""
+        """Return whether data came within three periods, of all that ever spoke, and the link stands."""
+        if self.silent or self.state in ("lost", "refused"):
+            return False
         return self.last_data is not None and (now - self.last_data) * 1e9 <= FRESH_PERIODS * self.expect_ns
 
 

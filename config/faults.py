@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from config.plant import Device, Duration, Plant, Sink, Size, Source, Spool
+from config.plant import Device, Duration, Plant, Sink, Size, Source, Spool, Topic
 
 # Kinds of pydantic's errors, by their beginning, in words of the plant: rule, next step.
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -36,11 +36,18 @@ _HIDDEN = ("password", "token", "user", "url")
 """Keys whose values may hold a secret and never stand in a fault of `faults_of`."""
 
 _MEASURES = tuple(get_args(annotated)[1] for annotated in (Duration, Size))
+
+
+def _of_parts(annotation: object) -> tuple[object, ...]:
+    """Return what the parts of `Duration | None` bear."""
+    return tuple(mark for part in get_args(annotation) for mark in get_args(part)[1:])
+
+
 _WITH_UNIT = frozenset(
     name
-    for model in (Source, Device, Plant, Sink, Spool)
+    for model in (Source, Device, Topic, Plant, Sink, Spool)
     for name, field in model.model_fields.items()
-    if any(measure in field.metadata for measure in _MEASURES)
+    if any(measure in _MEASURES for measure in (*field.metadata, *_of_parts(field.annotation)))
 )
 """Keys that hold a duration or a size: a bare number would be taken as nanoseconds or bytes."""
 _TIMES = ("start", "end", "day_start")

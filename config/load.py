@@ -7,7 +7,7 @@ import fnmatch
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from config import maps
+from config import maps, templates
 from config.checks import cross_check
 from config.faults import ConfigError, Fault, did_you_mean, faults_of, misread
 from config.plant import (
@@ -42,6 +42,8 @@ _FILES = ("assets", "points", "products")
 _OWN = ("id", "name", "kind", "timezone", "day_start", "uncertain", "demand_interval")
 _SECRET_KEYS = ("user", "password")
 _SECTIONS: Mapping[str, type[BaseModel]] = {"networking": Networking, "spool": Spool}
+_SEVERAL = re.compile(r" \((?:map|asset) ")
+"""What stands in the place of a point that shares its row with others."""
 _TOML_HEAD = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
 _TOML_KEY = re.compile(r"""\s*(["']?)([^"'=\s]+)\1\s*=""")
 
@@ -66,6 +68,7 @@ class _Loader:
         self.unread: set[str] = set()
         self.mapped: list[Point] = []
         self.kinds: dict[str, str] = {}
+        self.register: dict[str, templates.Words] = {}
         self.lines: dict[str, int] = {}
 
     def load(self) -> Plant:
@@ -157,8 +160,10 @@ class _Loader:
 
     def _registers(self, plant: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         wanted = "products" in plant or (self.root / "products.csv").exists()
+        assets = tuple(self._rows(Asset, plant.get("assets", "assets.csv"), ("asset",), ("asset",)))
+        self.register = templates.words(assets)
         return {
-            "assets": tuple(self._rows(Asset, plant.get("assets", "assets.csv"), ("asset",), ("asset",))),
+            "assets": assets,
             "points": tuple(self._points(plant.get("points", "points.csv"))),
             "products": tuple(
                 self._rows(
@@ -173,17 +178,42 @@ class _Loader:
         }
 
     def _points(self, file: object) -> Iterator[Point]:
-        """Yield the point table's points; a row with a map stands for all the points of the map."""
+        """Yield the point table's points; a row with a map or with names in braces stands for several."""
         seen: set[str] = set()
         for point in self._rows(Point, file, ("point", "asset"), ("point",)):
-            for made in self._expanded(point) if point.map else (point,):
+            for made in self._made(point):
                 if made.point in seen:
                     place = f"{self.places['Point', made.point].partition(' (')[0]} column point"
-                    rule = "stands in the point table twice, once as part of a map"
+                    rule = "stands in the point table twice, once as part of a map or a template"
                     self._fault(place, "point", made.point, rule, "name one of the two otherwise")
                     continue
                 seen.add(made.point)
                 yield made
+
+    def _made(self, point: Point) -> Iterable[Point]:
+        if templates.is_template(point, self.kinds.get(point.source)):
+            return self._templated(point)
+        return self._expanded(point) if point.map else (point,)
+
+    def _templated(self, point: Point) -> Iterator[Point]:
+        """Yield the points that a row with names in braces stands for."""
+        place, thing = f"{self.places['Point', point.point]} column", f"point {point.point}"
+        kind = self.kinds.get(point.source)
+        if kind not in ("mqtt", None):
+            rule = f"has names in braces, which are for MQTT sources, and {point.source} is {kind}"
+            column = "point" if templates.HOLE.search(point.point) else "asset"
+            self._fault(f"{place} {column}", thing, getattr(point, column), rule, "write a row for each asset")
+            return
+        if point.map:
+            self._fault(f"{place} map", thing, point.map, "is for Modbus sources", "empty the cell")
+            return
+        broken = (name for of, name in self.places if of == "Asset" and name not in self.register)
+        if "Asset" in self.unread or any(templates.fits(name, point.asset) for name in broken):
+            return  # an asset that it may stand for has a fault of its own
+        for cells, where, name in templates.expand(point, place, self.register, self.faults):
+            if self._model(Point, cells, where, thing=f"point {name}") is not None:
+                self.places["Point", name] = where.removesuffix(" column")
+                yield point.model_copy(update=cells)
 
     def _expanded(self, point: Point) -> Iterator[Point]:
         """Yield the points of a row's map."""
@@ -323,11 +353,11 @@ class _Loader:
 
 
 def _once_a_row(faults: Sequence[Fault]) -> list[Fault]:
-    """Return faults without those that a row with a map has again for each of its points."""
+    """Return faults without those that a row with a map or a template has again for each of its points."""
     seen: dict[tuple[object, ...], Fault] = {}
     for n, fault in enumerate(faults):
-        row, mapped, rest = fault.place.partition(" (map ")
-        key = (row, rest.rpartition(" column ")[2], fault.value, fault.rule) if mapped else (n,)
+        row, several, rest = _SEVERAL.sub("\0", fault.place, count=1).partition("\0")
+        key = (row, rest.rpartition(" column ")[2], fault.value, fault.rule) if several else (n,)
         seen.setdefault(key, fault)
     return list(seen.values())
 

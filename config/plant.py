@@ -119,6 +119,51 @@ class Device(Model):
     """Ranges that must not be read, besides the source's."""
 
 
+def _zone_or_none(value: str) -> str:
+    return _timezone(value) if value else value
+
+
+def _delimiter(value: str) -> str:
+    if len(value) != 1 or value in '"\r\n':
+        raise ValueError("is no delimiter; write one sign, such as ; or \\t, no quote and no line break")
+    return value
+
+
+class Topic(Model):
+    """How the messages of an MQTT topic are read, where the point table's addresses do not say it all."""
+
+    topic: str = Field(min_length=1)
+    """A topic filter; `{name}` stands for one level, like +, and may be named again in `will`."""
+    payload: Literal["", "scalar", "json", "csv", "influx"] = ""
+    """What its messages are; empty: JSON where an address has a pointer, else one plain value."""
+    time: str | None = None
+    """Where a message has its own time: JSON Pointer, or the column of a CSV; default the source's `time_field`."""
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    """Unit of a time that is a number; auto: by its magnitude."""
+    time_zone: Annotated[str, AfterValidator(_zone_or_none)] = ""
+    """Zone of times that have no offset; empty: they are no times."""
+    quality: str = ""
+    """Where a value's quality stands beside it, as `time`, or the field or tag of a line of Influx; empty: good."""
+    good: tuple[str, ...] = ("true", "192", "good", "ok")
+    """Words of quality that are good; 64 and "uncertain" are uncertain, all others bad."""
+    missing: Literal["stands", "bad"] = "stands"
+    """What becomes of a point that a message does not speak of."""
+    retained: Literal["uncertain", "good", "ignore"] = "uncertain"
+    """What a retained message without a time of its own is worth: it may be of any age."""
+    delimiter: Annotated[str, AfterValidator(_delimiter)] = ","
+    """CSV: between cells."""
+    header: bool = False
+    """CSV: whether the first line of each message names the columns."""
+    columns: tuple[str, ...] = ()
+    """CSV: names of the columns, where no header says them."""
+    will: str = ""
+    """Topic (and `#/pointer`) of the publisher's last will; `{name}` as in `topic`."""
+    offline: tuple[str, ...] = ("offline", "false", "0")
+    """Payloads of `will` that say that the publisher is gone; any other says that it is there."""
+    stale_after: Duration | None = None
+    """A topic that is silent for longer is told of [ns]; default three heartbeats of its points."""
+
+
 class Source(Model):
     """Something to read from: one server, link or broker."""
 
@@ -154,6 +199,22 @@ class Source(Model):
     """OPC UA: whether the server's history fills gaps after a reconnect."""
     client_id: str = ""
     """MQTT client id; names the persistent session."""
+    session_expiry: Duration = 86_400_000_000_000
+    """MQTT: how long the broker keeps the session, and what comes in for it, while the agent is away [ns]."""
+    keepalive: Duration = 10_000_000_000
+    """MQTT: silence after which the broker is asked for a sign of life [ns]."""
+    qos: int = Field(default=1, ge=0, le=1)
+    """MQTT: quality of service that is subscribed with."""
+    receive_maximum: int = Field(default=1000, ge=1, le=65_535)
+    """MQTT 5.0: so many messages may be unacknowledged; then the broker waits."""
+    max_packet: Size = 4 * 2**20
+    """MQTT: larger messages are not taken [B]."""
+    share: str = ""
+    """MQTT: group of agents that share the messages among them; empty: this agent gets all."""
+    topic: tuple[Topic, ...] = ()
+    """MQTT: how the messages of topics are read."""
+    rebirth: bool = False
+    """Sparkplug: whether a node may be asked to send its births again, the one message that is ever sent."""
     unit: int = Field(default=1, ge=0, le=255)
     """Modbus unit where an address names none."""
     device: tuple[Device, ...] = ()

@@ -6,6 +6,7 @@ The top two bits say good (00), uncertain (01) or bad (10).
 GOOD = 0x0000_0000
 GOOD_CLAMPED = 0x0030_0000
 UNCERTAIN = 0x4000_0000
+UNCERTAIN_LAST_USABLE_VALUE = 0x4090_0000
 BAD = 0x8000_0000
 BAD_COMMUNICATION_ERROR = 0x8005_0000
 BAD_NO_COMMUNICATION = 0x8031_0000
@@ -20,6 +21,7 @@ BAD_RESOURCE_UNAVAILABLE = 0x8004_0000
 BAD_TIMEOUT = 0x800A_0000
 BAD_NOT_SUPPORTED = 0x803D_0000
 BAD_CONFIGURATION_ERROR = 0x8089_0000
+BAD_DATA_LOST = 0x809D_0000
 
 SEVERITY_MASK = 0xC000_0000
 
@@ -27,6 +29,7 @@ NAMES: dict[str, int] = {
     "Good": GOOD,
     "GoodClamped": GOOD_CLAMPED,
     "Uncertain": UNCERTAIN,
+    "UncertainLastUsableValue": UNCERTAIN_LAST_USABLE_VALUE,
     "Bad": BAD,
     "BadCommunicationError": BAD_COMMUNICATION_ERROR,
     "BadNoCommunication": BAD_NO_COMMUNICATION,
@@ -41,6 +44,7 @@ NAMES: dict[str, int] = {
     "BadTimeout": BAD_TIMEOUT,
     "BadNotSupported": BAD_NOT_SUPPORTED,
     "BadConfigurationError": BAD_CONFIGURATION_ERROR,
+    "BadDataLost": BAD_DATA_LOST,
 }
 
 

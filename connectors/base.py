@@ -14,7 +14,7 @@ for what a person must mend (the agent says so in status and retries only at its
 alone is not an error: it gets a Bad status, and its neighbours flow on.
 
 A `Readings` without rows says that the link lives and subscribed values stand (all, or those that it names in
-`stands`): heartbeats come of it.
+`stands`): heartbeats come of it. Where `stands` is empty as well it says nothing but what it carries besides.
 
 Columns, not objects: a poll or message burst is one `Readings`, whose arrays run in parallel.
 """
@@ -31,6 +31,9 @@ from numpy.typing import NDArray
 from config.plant import Point, Source
 from config.status import BAD_NO_COMMUNICATION
 
+Figures = Mapping[str, "float | int | Mapping[str, float]"]
+"""Figures by name, or several of one kind by what they are of."""
+
 KINDS = ("opcua", "modbus", "mqtt")
 """The protocols that are built in."""
 
@@ -41,6 +44,21 @@ class SourceLost(Exception):  # noqa: N818  the contract's name: it is a state o
 
 class SourceRefused(Exception):  # noqa: N818
     """The source says no (wrong credentials, certificate, config): a person must act."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A message that could not be used, or not as a whole; the agent keeps it in quarantine."""
+
+    place: str
+    """Where it came from: its topic."""
+    reason: str
+    payload: bytes
+    """The message, or its beginning where it is long."""
+    size: int
+    """All of its bytes [B]."""
+    received: int
+    """[ns since 1970, UTC]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +81,8 @@ class Readings:
     """Strings, and integers that a float64 cannot hold exactly; None where no row has one."""
     acknowledge: Callable[[], None] | None = None
     """Called by the agent after these rows are committed and synced; from the event loop's thread."""
+    urgent: bool = False
+    """Whether the sender waits for acknowledgements before it sends more: the agent commits at once."""
     may_repeat: bool = False
     """Whether the peer sends again what it holds for lost; the agent drops rows that it has."""
     clock: int | None = None
@@ -71,6 +91,10 @@ class Readings:
     """Of a Readings without rows: whose values stand; None: those of every subscribed point."""
     historic: bool = False
     """Whether these rows fill a gap from the source's own history; they stand beside what is live."""
+    refused: Sequence[Refused] = ()
+    """What did not fit; it is in quarantine before anything is acknowledged."""
+    tokens: Sequence[int] = ()
+    """Names of the messages that this came from (below 2**63), committed with the rows; see Connector.taken."""
 
     def take(self, rows: NDArray[np.intp]) -> "Readings":
         """Return some of the rows."""
@@ -102,6 +126,10 @@ class Connector(Protocol):
     since: NDArray[np.int64] | None
     """Time of each point's last good value [ns since 1970, UTC]; the agent sets it before `connect`."""
 
+    taken: Sequence[int]
+    """Tokens of the last messages that instances before this one handed over, oldest first; the agent sets it before
+    `connect`."""
+
     filled: bool
     """Whether the gaps since `since` are filled, as far as the source can; else the next instance gets them again."""
 
@@ -114,7 +142,7 @@ class Connector(Protocol):
     def warnings(self) -> list[str]:
         """Return what a person should know of a connection that works; shown in status."""
 
-    def figures(self) -> Mapping[str, float | int]:
+    def figures(self) -> Figures:
         """Return how the link itself does (bus time, requests), by name; shown in status."""
 
     def readings(self) -> AsyncIterator[Readings]:

@@ -11,6 +11,8 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 def clean(text: str) -> str:
     """Return a text without ANSI sequences and control characters, on one line."""
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
     shown = (" " if unicodedata.category(sign) in _INVISIBLE else sign for sign in _ANSI.sub("", text))
     return " ".join("".join(shown).split())
 

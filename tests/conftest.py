@@ -57,9 +57,9 @@ def acknowledged(monkeypatch):
     frames = []
     put = Agent._put
 
-    def recorded(agent, rows, count):
-        put(agent, rows, count)
-        frames.append(to_frame(rows, agent.ids))
+    def recorded(agent, rows, count, tokens, refused):
+        put(agent, rows, count, tokens, refused)
+        frames.extend([to_frame(rows, agent.ids)] if rows else [])
 
     monkeypatch.setattr(Agent, "_put", recorded)
     return frames

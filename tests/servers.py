@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -45,8 +47,11 @@ class Broker:
             [self._program, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 10
+        waiting = [int(port) for port in re.findall(r"^listener (\d+)", self._config.read_text(), re.MULTILINE)]
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", waiting[0]), 1):
+                waiting.pop(0)
+            if not waiting:
                 return
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError(f"mosquitto did not start on port {self.port}")
@@ -58,6 +63,16 @@ class Broker:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def pause(self) -> None:
+        """Let the process stand still: connections live, and nothing answers."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it run again."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """Ask the process to save and end."""

@@ -2,6 +2,8 @@
 
 import numpy as np
 import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.batch import Intake, to_frame
 from config.plant import Point
@@ -81,7 +83,7 @@ def test_store_all_keeps_every_poll():
 def test_a_burst_of_changes_of_one_point_is_kept_in_its_order():
     intake = Intake(POINTS, 0)
     burst = readings(9 * S, [0, 0, 1, 0, 0], [1.0, 2.0, 5.0, 2.0, 3.0], ts=[1 * S, 2 * S, 2 * S, 3 * S, 4 * S])
-    assert stored(intake, burst) == [("a", 1, 1.0), ("b", 2, 5.0), ("a", 2, 2.0), ("a", 4, 3.0)]
+    assert stored(intake, burst) == [("a", 1, 1.0), ("a", 2, 2.0), ("a", 4, 3.0), ("b", 2, 5.0)]
 
 
 def test_a_row_that_came_late_does_not_hide_the_next_ones():
@@ -158,3 +160,52 @@ def test_nan_that_stays_is_no_change_and_a_changed_text_is_one():
     assert len(stored(intake, readings(2 * S, [0], [None], text=["x"]))) == 1
     assert len(stored(intake, readings(3 * S, [0], [None], text=["y"]))) == 1
     assert stored(intake, readings(4 * S, [0], [None], text=["y"])) == []
+
+
+ROW = st.tuples(
+    st.integers(0, 2),  # point
+    st.integers(-2, 6),  # seconds from the burst's receipt
+    st.sampled_from([0.0, 1.0, 1.2, 2.0, None]),
+    st.sampled_from([0, 0, 0, 0x80310000, 0x40000000]),
+    st.sampled_from([None, None, "on", "off"]),
+)
+
+
+@given(st.lists(st.tuples(st.lists(ROW, min_size=1, max_size=12), st.integers(0, 15), st.booleans()), max_size=6))
+def test_a_burst_taken_at_once_is_the_same_as_its_rows_one_after_another(bursts):
+    """Where a point's times rise in a burst it is compared at once: each row alone must come to the same."""
+    together, alone = Intake(POINTS, 0), Intake(POINTS, 0)
+    now = 1000 * S
+    for rows, wait, cut in bursts:
+        now += wait * S
+        if cut:
+            assert taken(together.lost(now)) == taken(alone.lost(now))
+        whole = burst(now, rows)
+        one_by_one = [row for n in range(len(rows)) for row in taken(alone.take(whole.take(np.array([n]))))]
+        assert taken(together.take(whole)) == sorted(one_by_one, key=lambda row: row[0])
+    for name in ("value", "valid", "status", "text", "ts", "source_ts", "stored", "owed", "cut", "good_ts"):
+        assert getattr(together, name).tolist().__repr__() == getattr(alone, name).tolist().__repr__(), name
+
+
+def burst(now, rows):
+    points, seconds, values, status, text = (list(column) for column in zip(*rows, strict=True))
+    return readings(now, points, values, ts=[now + s * S for s in seconds], status=status, text=text)
+
+
+def taken(rows):
+    """(point, ts, value, valid, status, text) of what is kept, by point and in each point's order."""
+    found = [
+        (int(p), int(t), repr(float(v)), bool(ok), int(s), word)
+        for r in rows
+        for p, t, v, ok, s, word in zip(
+            r.points, r.ts, r.value, r.valid, r.status, r.text if r.text is not None else [None] * len(r), strict=True
+        )
+    ]
+    return sorted(found, key=lambda row: row[0])
+
+
+def test_five_hundred_messages_of_one_machine_take_one_comparison():
+    intake = Intake(POINTS, 0)
+    values = [float(n // 2) for n in range(500)]
+    kept = stored(intake, readings(1000 * S, [0] * 500, values, ts=[(500 + n) * S for n in range(500)]))
+    assert kept == [("a", 500 + n, n // 2) for n in range(0, 500, 2)]

@@ -151,7 +151,7 @@ def test_no_connector_names_a_function_or_service_that_writes(path):
 
 
 def test_the_search_for_writes_covers_the_connectors():
-    assert {"connector.py", "session.py", "frames.py", "link.py", "mqtt.py", "mqtt_link.py"} <= {
+    assert {"connector.py", "session.py", "frames.py", "link.py", "packets.py", "websocket.py"} <= {
         p.name for p in connector_files()
     }
 

@@ -49,6 +49,7 @@ MODELS = {
 
 REQUIRED = {  # what a model wants besides the field that is looked at
     "Source": {"id": "s", "kind": "opcua", "url": "opc.tcp://h:1"},
+    "Topic": {"topic": "a"},
     "Asset": {"asset": "a"},
     "Point": {"point": "p", "asset": "a"},
     "Break": {"start": "08:00", "end": "09:00"},
@@ -62,6 +63,7 @@ REQUIRED = {  # what a model wants besides the field that is looked at
 WRITTEN_OTHERWISE = {  # defaults that are no single value, told in words
     "Plant": {"assets", "points", "states", "networking", "spool", "root", "places"},
     "Calendar": {"assets", "weekdays"},
+    "Topic": {"good", "offline"},
 }
 
 

@@ -269,3 +269,29 @@ class SpoolMachine(RuleBasedStateMachine):
 
 SpoolMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 TestSpoolMachine = SpoolMachine.TestCase
+
+
+def test_the_messages_that_a_batch_came_from_are_committed_with_it(tmp_path):
+    first = Spool(tmp_path / "spool")
+    first.put(b"a", 1, {"cells": [7, 2**47], "press": [1]})
+    first.put(b"b", 1)
+    first.put(b"c", 1, {"cells": [8], "none": []})
+    first.close()
+    again = Spool(tmp_path / "spool")
+    assert again.tokens(0) == {"cells": [7, 2**47, 8], "press": [1]}
+    assert again.tokens(1) == {"cells": [8]}
+    again.close()
+
+
+def test_a_spool_of_the_version_before_that_knew_no_messages_is_read(tmp_path):
+    first = Spool(tmp_path / "spool")
+    first.put(b"a", 1)
+    first.close()
+    (file,) = (tmp_path / "spool").glob("segment-*.db")
+    with sqlite3.connect(file) as db:
+        db.execute("DROP TABLE message")
+    db.close()
+    again = Spool(tmp_path / "spool")
+    assert again.tokens(0) == {}
+    assert [record.payload for record in again.read(0)] == [b"a"]
+    again.close()

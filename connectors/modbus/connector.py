@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from config.plant import Point, Source
 from config.units import format_duration
-from connectors.base import Readings, SourceRefused
+from connectors.base import Figures, Readings, SourceRefused
 from connectors.modbus.bus import Bus
 from connectors.modbus.check import check_source
 from connectors.modbus.group import Group, probes_of
@@ -33,6 +33,7 @@ class Connector:
         self.faults: Counter[str] = Counter()
         self.flags: Counter[str] = Counter()
         self.since: NDArray[np.int64] | None = None
+        self.taken: Collection[int] = ()  # nothing is sent twice there
         self.filled = True  # there is no history to ask for
         self._source = source
         self._bus = Bus(source, self.faults)
@@ -80,7 +81,7 @@ class Connector:
             self._missed.popleft()
         return missed - self._missed[0][1]
 
-    def figures(self) -> Mapping[str, float | int]:
+    def figures(self) -> Figures:
         """Return the link's bus time and how its polls go, for status."""
         requests = sum(len(list(root.leaves())) for group in self._groups for root in group.roots)
         missed = self._schedule.missed if self._schedule is not None else 0

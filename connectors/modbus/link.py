@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from config.plant import Source
-from connectors.base import SourceLost, SourceRefused
+from connectors.base import SourceLost
 from connectors.modbus.frames import ExceptionReply, Framing, Mbap, Question, Rtu, WrongReply
 from connectors.modbus.target import Target
+from connectors.tls import tls_context, untrusted
 
 _MOST = 1024
 """More bytes than any answer has: what waits beyond is thrown away."""
@@ -245,8 +246,7 @@ class StreamLink(_Network, asyncio.BufferedProtocol):
         except TimeoutError:
             raise self._failed(None, patience) from None
         except ssl.SSLCertVerificationError as error:
-            why = f"{self.target.name}: its certificate is not trusted ({error.verify_message})"
-            raise SourceRefused(f"{why}; put the certificate, or its issuer's, into the source's ca file") from error
+            raise untrusted(self.target.name, error) from error
         except OSError as error:
             raise self._failed(error, patience) from error
         self.heard = loop.time()
@@ -309,20 +309,3 @@ def make_link(source: Source, target: Target, faults: Counter[str]) -> Link:
         return DatagramLink(target, framing, faults)
     tls = tls_context(source) if target.transport == "tls" else None
     return StreamLink(target, framing, faults, tls, source.server_name or target.host)
-
-
-def tls_context(source: Source) -> ssl.SSLContext:
-    """Return the TLS settings of a source: TLS 1.2 or later, the server's certificate checked, ours shown.
-
-    Source: MODBUS/TCP Security Protocol Specification V2.1, sections 8 and 9. Raises SourceRefused.
-    """
-    try:
-        context = ssl.create_default_context(cafile=source.ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if source.ca is not None:  # a device's own certificate may stand there, without its issuer
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        if source.certificate is not None:
-            context.load_cert_chain(source.certificate, source.private_key, password=lambda: "")
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise SourceRefused(f"source {source.id}: ca, certificate or private_key cannot be read ({error})") from error
-    return context

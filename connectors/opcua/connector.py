@@ -9,7 +9,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Sequence
 
 import numpy as np
 from asyncua import ua
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from config.plant import Point, Source
 from config.status import BAD_NODE_ID_UNKNOWN
 from config.units import NS_PER_SECOND, format_duration
-from connectors.base import Readings, SourceLost, SourceRefused, lost
+from connectors.base import Figures, Readings, SourceLost, SourceRefused, lost
 from connectors.opcua import address, security
 from connectors.opcua.audit import Audit
 from connectors.opcua.history import History
@@ -83,6 +83,7 @@ class Connector:
         self.faults: Counter[str] = Counter()
         self.flags: Counter[str] = Counter()
         self.since: NDArray[np.int64] | None = None
+        self.taken: Collection[int] = ()  # nothing is sent twice there
         self.filled = False
         self._source, self._points = source, points
         self._values = Values(points, source.timestamp, self.faults, self.flags)
@@ -156,7 +157,7 @@ class Connector:
         encodings = {one.TypeId for one in flat if isinstance(one, ua.ExtensionObject)}
         await self._values.structures.learn(session, encodings)
 
-    def figures(self) -> Mapping[str, float | int]:
+    def figures(self) -> Figures:
         """Return how the link does: nothing so far."""
         return {}
 

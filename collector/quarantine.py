@@ -1,0 +1,89 @@
+"""Messages that could not be used are kept, with topic, reason and bytes, synced before they are acknowledged."""
+
+import base64
+import contextlib
+import datetime as dt
+import errno
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from collector import host
+from collector.ledger import Ledger
+from connectors.base import Refused
+
+NAME = "messages.jsonl"
+OLDER = "messages.1.jsonl"
+MOST = 32 * 2**20
+"""So large one of the two files grows [B]; then the older one goes."""
+
+
+class Quarantine:
+    """The folder `quarantine` of a spool; use it from the spool's thread."""
+
+    def __init__(self, folder: Path, ledger: Ledger, *, most: int = MOST) -> None:
+        """Take where it lies, and the ledger that is told when the oldest messages make room [B]."""
+        self._file, self._older, self._ledger, self._most = folder / NAME, folder / OLDER, ledger, most
+
+    def add(self, refused: Iterable[tuple[str, Refused]]) -> None:
+        """Append messages, each with its source, and sync them; raises OSError, and nothing of them counts then."""
+        self._file.parent.mkdir(exist_ok=True)
+        self._make_room()
+        handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        try:
+            before = os.fstat(handle).st_size
+            if before and os.pread(handle, 1, before - 1) != b"\n":  # torn by a kill or a power cut
+                lines = b"\n" + lines
+            try:
+                _write(handle, lines)
+            except OSError:
+                with contextlib.suppress(OSError):  # what stays is a torn line, and the next try writes all of it
+                    os.ftruncate(handle, before)
+                raise
+        finally:
+            os.close(handle)
+
+    def _make_room(self) -> None:
+        if not self._file.exists():
+            return
+        if self._file.stat().st_size < self._most:
+            return
+        if self._older.exists():
+            with self._older.open("rb") as file:
+                count = sum(1 for _ in file)
+            self._ledger.add("dropped", "quarantine full, oldest messages dropped", messages=count)
+        self._file.replace(self._older)
+        host.sync_folder(self._file.parent)
+
+
+def _write(handle: int, lines: bytes) -> None:
+    if os.write(handle, lines) < len(lines):
+        raise OSError(errno.ENOSPC, "no room for the whole of a quarantined message")
+    os.fsync(handle)
+
+
+def _line(source: str, one: Refused) -> bytes:
+    entry = {
+        "ts": dt.datetime.fromtimestamp(one.received / 1e9, dt.UTC).isoformat(),
+        "source": source,
+        "topic": one.place,
+        "reason": one.reason,
+        "size": one.size,
+        "payload": base64.b64encode(one.payload).decode(),
+    }
+    return (json.dumps(entry, ensure_ascii=True) + "\n").encode()
+
+
+def read_quarantine(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the messages, oldest first, with `payload` as bytes; a line that is torn is passed over."""
+    for name in (OLDER, NAME):
+        if (folder / name).exists():
+            with (folder / name).open("rb") as file:
+                for line in file:
+                    try:
+                        entry = json.loads(line)
+                    except ValueError:
+                        continue
+                    yield entry | {"payload": base64.b64decode(entry["payload"])}
