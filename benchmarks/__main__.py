@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import kpi_pass, modbus_read, opcua_read, spool_lake
+from benchmarks import kpi_pass, modbus_read, mqtt_read, opcua_read, spool_lake
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -20,7 +20,7 @@ def main() -> None:
         table.add_column(column, justify="right" if column == "measured" else "left")
     RESULTS.mkdir(exist_ok=True)
     about = {"python": platform.python_version(), "polars": version("polars"), "machine": platform.machine()}
-    for module in (spool_lake, opcua_read, modbus_read, kpi_pass):
+    for module in (spool_lake, opcua_read, modbus_read, mqtt_read, kpi_pass):
         name = module.__name__.rpartition(".")[2]
         figures = module.measure()
         for figure, (measured, unit, against) in figures.items():

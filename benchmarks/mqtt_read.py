@@ -33,10 +33,9 @@ MOST_IN_FLIGHT = 500
 
 def measure() -> dict[str, tuple[float, str, str]]:
     """Return CPU [µs] per message of the agent and of paho; nothing where mosquitto is not installed."""
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-    if program is None:
+    if _program() is None:
         return {}
-    with _broker(program) as port:
+    with broker() as port:
         ours, theirs = asyncio.run(_agent(port, FLOOD, 0)), _paho(port, FLOOD, 0)
         live, their_live = asyncio.run(_agent(port, LIVE, RATE)), _paho(port, LIVE, RATE)
     return {
@@ -49,21 +48,29 @@ def measure() -> dict[str, tuple[float, str, str]]:
     }
 
 
+def _program() -> str | None:
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+
+
 @contextlib.contextmanager
-def _broker(program: str) -> Iterator[int]:
+def broker() -> Iterator[int]:
+    """Run mosquitto on a free port, and yield it; RuntimeError where it is not installed."""
+    program = _program()
+    if program is None:
+        raise RuntimeError("mosquitto is not installed")
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
         probe.close()
         config = Path(folder) / "mosquitto.conf"
         config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n")
-        broker = subprocess.Popen([program, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([program, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             _wait_for(port)
             yield port
         finally:
-            broker.kill()
-            broker.wait()
+            process.kill()
+            process.wait()
 
 
 def _wait_for(port: int) -> None:
@@ -74,7 +81,7 @@ def _wait_for(port: int) -> None:
     raise RuntimeError("mosquitto did not start")
 
 
-def publish(port: int, count: int, rate: int) -> None:
+def publish(port: int, count: int, rate: int, qos: int = 1) -> None:
     """Publish messages of many machines, so many a second; 0: as fast as the broker takes them."""
     client = paho.Client(CallbackAPIVersion.VERSION2)
     client.max_inflight_messages_set(MOST_IN_FLIGHT)
@@ -88,7 +95,7 @@ def publish(port: int, count: int, rate: int) -> None:
         values = (20 + n % 100 / 8, n * 0.5, n, n % 2 == 0, 1500.0)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(began)) + f".{n:06d}Z"
         payload = json.dumps({"ts": stamp, **dict(zip(NAMES, values, strict=True))})
-        waiting.append(client.publish(f"plant/line1/m{n % MACHINES}/data", payload, qos=1))
+        waiting.append(client.publish(f"plant/line1/m{n % MACHINES}/data", payload, qos=qos))
         if len(waiting) > MOST_IN_FLIGHT:
             waiting.pop(0).wait_for_publish(60)
     for one in waiting:
@@ -108,13 +115,14 @@ def _publisher(port: int, count: int, rate: int) -> Iterator[None]:
         process.kill()
 
 
-def _plant(port: int, folder: str) -> Plant:
+def plant(port: int, folder: str) -> Plant:
+    """Return a plant of machines with five points each, whose messages the broker at `port` has."""
     points = [
         Point(point=f"m{n}/{name}", asset=f"m{n}", source="cells", address=f"plant/line1/m{n}/data#/{name}")
         for n in range(MACHINES)
         for name in NAMES
     ]
-    source = Source(id="cells", kind="mqtt", url=f"mqtt://127.0.0.1:{port}", client_id="bench")
+    source = Source(id="cells", kind="mqtt", url=f"mqtt://127.0.0.1:{port}")
     return Plant(
         id="p", sources=(source,), assets=tuple(Asset(asset=f"m{n}") for n in range(MACHINES)), points=tuple(points),
         spool=Spool(path=Path("spool")), root=Path(folder),
@@ -123,7 +131,7 @@ def _plant(port: int, folder: str) -> Plant:
 
 async def _agent(port: int, count: int, rate: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        agent = Agent(_plant(port, folder))
+        agent = Agent(plant(port, folder))
         running = asyncio.create_task(agent.run())
         while "cells" not in agent.status.sources or agent.status.sources["cells"].state != "connected":  # noqa: ASYNC110  nobody tells
             await asyncio.sleep(0.02)

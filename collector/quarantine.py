@@ -4,6 +4,7 @@ import base64
 import contextlib
 import datetime as dt
 import errno
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -34,10 +35,10 @@ class Quarantine:
         handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
             before = os.fstat(handle).st_size
-            if before and os.pread(handle, 1, before - 1) != b"\n":  # torn by a kill or a power cut
-                lines = b"\n" + lines
+            # What a kill or a power cut tore is ended first.
+            torn = before > 0 and os.pread(handle, 1, before - 1) != b"\n"
             try:
-                _write(handle, lines)
+                _write(handle, itertools.chain([b"\n"] if torn else [], (_line(*one) for one in refused)))
             except OSError:
                 with contextlib.suppress(OSError):  # what stays is a torn line, and the next try writes all of it
                     os.ftruncate(handle, before)
@@ -58,9 +59,10 @@ class Quarantine:
         host.sync_folder(self._file.parent)
 
 
-def _write(handle: int, lines: bytes) -> None:
-    if os.write(handle, lines) < len(lines):
-        raise OSError(errno.ENOSPC, "no room for the whole of a quarantined message")
+def _write(handle: int, lines: Iterable[bytes]) -> None:
+    for line in lines:
+        if os.write(handle, line) < len(line):
+            raise OSError(errno.ENOSPC, "no room for the whole of a quarantined message")
     os.fsync(handle)
 
 

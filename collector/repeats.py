@@ -36,7 +36,9 @@ class Repeats:
         self._size = size
         self._newest = np.full(len(points), NEVER, np.int64)
         self._rows = 0
-        self._seen: dict[Key, None] = {}
+        # Two generations: the older goes as a whole, since a dict that loses its first keys one by one grows slow.
+        self._seen: set[Key] = set()
+        self._seen_before: set[Key] = set()
         self._unseen: deque[Columns] = deque()
         """Those remembered that `_seen` does not hold yet."""
 
@@ -61,10 +63,10 @@ class Repeats:
             return readings
         self._rows = 0
         while self._unseen:
-            self._seen.update(dict.fromkeys(_keys(self._unseen.popleft())))
+            self._seen.update(_keys(self._unseen.popleft()))
         fresh = np.array([self._is_new(key) for key in _keys(columns)], np.bool_)
-        while len(self._seen) > 2 * self._size:
-            del self._seen[next(iter(self._seen))]
+        if len(self._seen) > self._size:
+            self._seen, self._seen_before = set(), self._seen
         if fresh.all():
             self._note(readings.points, readings.ts)
             return readings
@@ -81,9 +83,9 @@ class Repeats:
         return bool((~same | (np.diff(ts[order]) > 0)).all())
 
     def _is_new(self, key: Key) -> bool:
-        if key in self._seen:
+        if key in self._seen or key in self._seen_before:
             return False
-        self._seen[key] = None
+        self._seen.add(key)
         return True
 
     def _remember(self, columns: Columns) -> None:

@@ -67,6 +67,7 @@ def test_so_many_rows_are_remembered_and_not_without_end():
         repeats.drop(readings((0, n, 1.0, 0, None)))
     assert len(repeats.drop(readings((0, 901, 1.0, 0, None))).points) == 0
     assert sum(len(one[0]) for one in repeats._unseen) + len(repeats._seen) <= 300
-    for n in range(1000):
+    for n in range(10_000):
         repeats.drop(readings((0, -n, 1.0, 0, None)))  # always older: each is looked up
-    assert len(repeats._seen) <= 201
+    assert len(repeats._seen) + len(repeats._seen_before) <= 202
+    assert len(repeats.drop(readings((0, -9_950, 1.0, 0, None))).points) == 0

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from config.units import METER_UNITS
-from connectors.mqtt.shapes import TIME_NAMES, Is, Member, bare
+from connectors.mqtt.clocks import TIME_NAMES
+from connectors.mqtt.shapes import Is, Member, bare
 from connectors.mqtt.walks import Path
 
 QUALITIES = ("q", "quality", "qual", "qc", "valuequality", "质量")

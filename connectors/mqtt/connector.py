@@ -1,5 +1,6 @@
 """The MQTT connector: messages become rows, and are acknowledged once these are on disk."""
 
+import asyncio
 import logging
 import time
 import zlib
@@ -32,7 +33,7 @@ log = logging.getLogger("plantproof.mqtt")
 
 BURST = 500
 """So many messages that wait together become one Readings."""
-GATHER_S = 0.05
+GATHER_S = 0.1
 """So long messages are gathered before they are taken [s]: a part of what a commit takes in any case."""
 TICK_S = 1.0
 """How often is looked after what does not come by itself [s]."""
@@ -175,6 +176,7 @@ class Connector:
             if messages := link.take(BURST):
                 for readings in self._take(link, messages):
                     yield readings
+                await asyncio.sleep(0)  # where messages never end, others have their turn
             elif link.lost is not None:
                 raise link.lost
             elif await link.wait(TICK_S):

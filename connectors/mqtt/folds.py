@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from connectors.mqtt.beside import GENERIC, Beside, beside
+from connectors.mqtt.beside import GENERIC, QUALITIES, UNIT_NAMES, Beside, beside
+from connectors.mqtt.clocks import TIME_NAMES
 from connectors.mqtt.heard import Topic
 from connectors.mqtt.shapes import Member, bare, merged
 from connectors.mqtt.walks import Path
@@ -85,7 +86,7 @@ def series(topic: Topic) -> None:
 def _is_lone(kind: str, members: Iterable[Path]) -> bool:
     """Return whether a payload is one value that has no name of its own."""
     names = {bare(path[-1]) for path in members if path}
-    return kind not in STRUCTURED or (kind == "json" and not names - {*GENERIC, "ts", "t", "time", "timestamp", "q"})
+    return kind not in STRUCTURED or (kind == "json" and not names - {*GENERIC, *TIME_NAMES, *QUALITIES, *UNIT_NAMES})
 
 
 def _key(topic: Topic) -> Key:
@@ -144,6 +145,7 @@ def _split(topics: list[Topic]) -> list[list[Topic]]:
 
 
 def _made(topics: list[Topic]) -> Fold:
+    topics = sorted(topics, key=lambda topic: topic.name)
     split = [topic.name.split("/") for topic in topics]
     columns = [list(dict.fromkeys(words)) for words in zip(*split, strict=True)]
     holes = [n for n, words in enumerate(columns) if len(words) > 1]

@@ -7,11 +7,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from connectors.mqtt import rows
 from connectors.mqtt.beside import STEADY_S, Beside
 from connectors.mqtt.births import Owner
 from connectors.mqtt.folds import STRUCTURED, Fold
-from connectors.mqtt.rows import Guess
+from connectors.mqtt.meanings import GUESSED, Guess, is_presence, meaning, named, of_tag, values
+from connectors.mqtt.rows import selector
 from connectors.mqtt.shapes import Is, Member
 from connectors.mqtt.walks import Path
 from connectors.texts import clean, harmless
@@ -66,12 +66,12 @@ def _short(text: str) -> str:
 def _topic(fold: Fold, seconds: float, guess: Guess) -> Row:
     messages, live = (sum(getattr(topic, name) for topic in fold.topics) for name in ("messages", "live"))
     example = unit = role = note = ""
-    alone = [pair for pair in rows.values(fold) if not pair[0]]
+    alone = [pair for pair in values(fold) if not pair[0]]
     for path, member in alone:
-        means = rows.meaning(guess, rows.named(fold, path), member)
-        example, unit, role = member.example, means.unit, "" if rows.is_presence(fold) else means.role
-        note = "says whether the publisher is there" if rows.is_presence(fold) else means.note
-    notes = "; ".join(filter(None, (retention(fold), *remarks(fold), note if note != rows.GUESSED else "")))
+        means = meaning(guess, named(fold, path), member)
+        example, unit, role = member.example, means.unit, "" if is_presence(fold) else means.role
+        note = "says whether the publisher is there" if is_presence(fold) else means.note
+    notes = "; ".join(filter(None, (retention(fold), *remarks(fold), note if note != GUESSED else "")))
     count = str(len(fold.topics)) if len(fold.topics) > 1 else ""
     name, rate = _short(fold.template), _rate(live, seconds)
     return name, count, str(messages), rate, payload(fold), example, unit, role, notes
@@ -131,14 +131,14 @@ def _titled(fold: Fold) -> str:
 
 
 def _member(fold: Fold, path: Path, member: Member, guess: Guess) -> Row:
-    name = _short(rows.selector(fold.kind, path).removeprefix(f"{fold.kind}:")) if path else "(time of the line)"
+    name = _short(selector(fold.kind, path).removeprefix(f"{fold.kind}:")) if path else "(time of the line)"
     if path in fold.beside.aside or not path:
         note = lag(member) if member.is_time else "beside its value"
         what = f"time, {member.clock}" if member.is_time else type_of(member)
         return name, what, member.example, "", "", note
-    means = rows.meaning(guess, rows.named(fold, path), member, fold.beside.units.get(path, ""))
+    means = meaning(guess, named(fold, path), member, fold.beside.units.get(path, ""))
     role = means.role if member.kind != "other" else ""
-    return name, type_of(member), member.example, means.unit, role, "" if means.note == rows.GUESSED else means.note
+    return name, type_of(member), member.example, means.unit, role, "" if means.note == GUESSED else means.note
 
 
 def type_of(member: Member) -> str:
@@ -170,7 +170,7 @@ def _owner(owner: Owner, seconds: float, guess: Guess) -> Iterator[Table | str]:
         return
     lines = list[Row]()
     for tag in list(owner.tags.values())[:MEMBERS]:
-        means = rows.of_tag(guess, tag)
+        means = of_tag(guess, tag)
         alias = "" if tag.alias is None else str(tag.alias)
         role = means.role if tag.kind != "other" else ""
         lines.append((_short(tag.name), tag.datatype, alias, tag.example, _short(tag.unit), role, clean(tag.doubt)))
@@ -192,10 +192,10 @@ def _object(fold: Fold, seconds: float, guess: Guess) -> Mapping[str, Any]:
     messages, live = (sum(getattr(topic, name) for topic in fold.topics) for name in ("messages", "live"))
     members = []
     for path, member in fold.members.items():
-        means = rows.meaning(guess, rows.named(fold, path), member, fold.beside.units.get(path, ""))
-        point = (path, member) in list(rows.values(fold))
+        means = meaning(guess, named(fold, path), member, fold.beside.units.get(path, ""))
+        point = (path, member) in list(values(fold))
         members.append({
-            "selector": rows.selector(fold.kind, path) if path or fold.kind != "influx" else "",
+            "selector": selector(fold.kind, path) if path or fold.kind != "influx" else "",
             "type": f"time, {member.clock}" if member.is_time else type_of(member),
             "example": member.example, "unit": means.unit, "role": means.role if point else "",
             "note": means.note if point else "",
@@ -215,7 +215,7 @@ def _object(fold: Fold, seconds: float, guess: Guess) -> Mapping[str, Any]:
 def _node(owner: Owner, guess: Guess) -> Mapping[str, Any]:
     metrics = [
         {"selector": tag.name, "type": tag.datatype, "alias": tag.alias, "example": tag.example, "unit": tag.unit,
-         "role": rows.of_tag(guess, tag).role if tag.kind != "other" else "", "note": tag.doubt}
+         "role": of_tag(guess, tag).role if tag.kind != "other" else "", "note": tag.doubt}
         for tag in owner.tags.values()
     ]  # fmt: skip
     return {

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
@@ -11,23 +11,17 @@ from pydantic import ValidationError
 from config.plant import Point
 from connectors.mqtt import address as addresses
 from connectors.mqtt import sparkplug
-from connectors.mqtt.beside import GENERIC, SPELLINGS, unit_in
-from connectors.mqtt.births import Owner, Tag
-from connectors.mqtt.folds import DATA, STRUCTURED, Fold, hole_words, own_levels
-from connectors.mqtt.shapes import WORDS, Kind, Member, bare
+from connectors.mqtt.beside import GENERIC
+from connectors.mqtt.births import Owner
+from connectors.mqtt.folds import DATA, Fold, hole_words, own_levels
+from connectors.mqtt.meanings import COUNTING, Guess, is_presence, meaning, named, of_tag, parts_of, values
+from connectors.mqtt.shapes import bare
 from connectors.mqtt.walks import Path
 from connectors.texts import cell, clean, safe
 
 COLUMNS = ("point", "asset", "role", "source", "address", "type", "unit", "note")
-Guess = Callable[[str, Kind, str], str]
-"""Role by name, kind of value and unit."""
-PRESENCE = ("online", "offline", "connected", "disconnected", "alive", "dead", "up", "down", "在线", "离线")
-"""Payloads of topics that say whether a publisher is there."""
-GUESSED = "role guessed"
-_COUNTING = ("total", "good", "reject", "rework")
-_ONCE = ("state", "product", *_COUNTING)
+_ONCE = ("state", "product", *COUNTING)
 """Roles that an asset has once; of meters it has one as well unless somebody says that they add up."""
-_HIGHEST_STATE = 999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,76 +38,6 @@ class Row:
     note: str = ""
     holes: tuple[str, ...] = ()
     """Names in braces that are meant."""
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a value is taken for."""
-
-    role: str
-    unit: str
-    note: str
-    type: str = ""
-
-
-def values(fold: Fold) -> Iterator[tuple[Path, Member]]:
-    """Yield the members that are values of their own, and may be points."""
-    for path, member in fold.members.items():
-        aside = path in fold.beside.aside or (fold.kind == "influx" and not path)
-        if fold.kind in ("scalar", *STRUCTURED) and not aside and member.kind != "other":
-            yield path, member
-
-
-def is_presence(fold: Fold) -> bool:
-    """Return whether a topic says that its publisher is there or gone."""
-    member = fold.members.get(()) if fold.kind == "scalar" else None
-    return member is not None and bool(member.words) and {one.casefold() for one in member.words} <= {*PRESENCE}
-
-
-def named(fold: Fold, path: Path) -> str:
-    """Return the name that says what a value is."""
-    parts = [part for part in _parts(fold.kind, path) if bare(part) not in GENERIC]
-    words = [level for level in fold.levels if level[1:-1] not in fold.words and bare(level) not in (*GENERIC, "")]
-    return parts[-1] if parts else words[-1] if words else ""
-
-
-def _parts(kind: str, path: Path) -> list[str]:
-    """Return the names on the way to a value."""
-    if kind == "influx":
-        return [one.replace("\\", "") for one in path if one]
-    found = []
-    for token in path:
-        name = token[1:-1].partition("=")[2] if kind == "json" and token.startswith("[") else token
-        if name != "*":
-            found.append(name.replace("~1", "/").replace("~0", "~"))
-    return found
-
-
-def meaning(guess: Guess, name: str, member: Member, unit: str = "") -> Meaning:
-    """Return role, unit, type and note of a value; the role where name, unit and behaviour say it outright."""
-    unit = unit or unit_in(name)
-    kind, type_ = member.kind, member.spells
-    told: Kind = {"number": "number", "bool": "boolean"}.get(type_, kind)  # type: ignore[assignment]
-    role = guess(name, told, unit)
-    if role in ("order", "product", "state") and kind == "text":
-        type_ = ""
-    doubt = _doubt(role, member)
-    if doubt or role == "measure":
-        return Meaning("measure", unit, doubt, type_)
-    return Meaning(role, unit, GUESSED, type_)
-
-
-def _doubt(role: str, member: Member) -> str:
-    """Return why a value is not what its name says; empty: nothing speaks against it."""
-    counts = role in _COUNTING or role.startswith("energy.")
-    if counts and member.fell:
-        return f"named as {role}, but it fell at times"
-    if role in _COUNTING and member.last is not None and not member.last.is_integer():
-        return f"named as {role}, but has fractions"
-    if role == "state" and member.words and {one.casefold() for one in member.words} <= {*PRESENCE}:
-        return "says whether the publisher is there"
-    many = len(member.words) >= WORDS or (member.last is not None and not 0 <= member.last <= _HIGHEST_STATE)
-    return f"named as {role}, but has too many values" if role == "state" and many else ""
 
 
 def rows(folds: Sequence[Fold], nodes: Sequence[Owner], source: str, asset: str, guess: Guess, *,
@@ -145,7 +69,7 @@ def _of_fold(fold: Fold, source: str, guess: Guess, *, template: bool) -> Iterat
         device, parts = _device(fold.kind, path)
         words = [*(safe(one) for one in behind if bare(one) not in DATA), *_words(fold.kind, parts)]
         if not words:
-            words = [safe(behind[-1])] if behind else ["value"]
+            words = [safe(next(iter([*parts[-1:], *behind[-1:]]), "value"))]
         where_in = selector(fold.kind, path)
         for topic in [None] if template and fold.words else fold.topics:
             if topic is not None and path not in topic.shape.members:
@@ -164,7 +88,7 @@ def _of_fold(fold: Fold, source: str, guess: Guess, *, template: bool) -> Iterat
 
 def _device(kind: str, path: Path) -> tuple[Sequence[str], Sequence[str]]:
     """Return the device that a value's id names, as gateways do: `Channel1.Press1.PartCount`, and the other names."""
-    parts = [part for part in _parts(kind, path) if part.strip()]
+    parts = [part for part in parts_of(kind, path) if part.strip()]
     named = [token[1:-1].partition("=")[2] for token in path if kind == "json" and token.startswith("[")]
     if len(named) == 1 and "." in named[0].strip("."):
         device, _, tag = named[0].strip(".").rpartition(".")
@@ -173,7 +97,7 @@ def _device(kind: str, path: Path) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _words(kind: str, parts: Sequence[str]) -> list[str]:
-    kept = [part for part in parts if bare(part) not in GENERIC] or parts[-1:]
+    kept = [part for part in parts if bare(part) not in GENERIC]
     return [f"c{part}" if kind == "csv" and part.isdecimal() else safe(part) for part in kept]
 
 
@@ -197,13 +121,6 @@ def _of_owner(owner: Owner, source: str, guess: Guess) -> Iterator[Row]:
             point=f"{of}.{words}", asset=of, role=means.role, source=source, address=f"{owner.name}#{tag.name}",
             unit=means.unit, note=means.note,
         )  # fmt: skip
-
-
-def of_tag(guess: Guess, tag: Tag) -> Meaning:
-    """Return what a metric is taken for."""
-    unit = SPELLINGS.get(tag.unit, tag.unit) or unit_in(tag.name)
-    role = guess(tag.name, tag.kind, unit)
-    return Meaning(role, unit, "" if role == "measure" else GUESSED)
 
 
 def _settled(found: Sequence[Row]) -> list[Row]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from connectors.mqtt.times import epoch_ns
+from connectors.mqtt.clocks import TIME_NAMES, time_of
 from connectors.mqtt.values import word
 from connectors.mqtt.walks import MOST, Looked, Path, Structure, look
 from connectors.texts import clean
@@ -24,13 +24,6 @@ MEMBERS = 100_000
 """So many values of all topics are kept."""
 _DAY_NS = 86_400 * 10**9
 _NS = 10**9
-_NAIVE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(?<!Z)", re.ASCII)
-TIME_NAMES = (
-    "ts", "t", "time", "timestamp", "datetime", "date", "sampletime", "sampledat", "timestampms", "unixtime", "epoch",
-    "sourcetimestamp", "sendtime", "sent", "when", "created", "createdat", "updated", "updatedat", "eventtime",
-    "collecttime", "reporttime", "时间", "时间戳", "采集时间", "上报时间", "采样时间", "发送时间",
-)  # fmt: skip
-"""Names of times, in small letters without signs between them."""
 
 Kind = Literal["number", "whole", "boolean", "text", "other"]
 
@@ -87,7 +80,7 @@ class Member:
         if isinstance(value, str):
             self._text(value)
         elif isinstance(value, int | float) and value == value:  # noqa: PLR0124  not nan
-            number = float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
+            number = float(value) if abs(value) < 10**300 else math.inf if value > 0 else -math.inf
             self.fell = self.fell or (self.last is not None and 0 != number < self.last)
             self.last = number
 
@@ -109,7 +102,7 @@ class Member:
         self.quoted = spelt and not isinstance(word(value[:400]), str)
 
     def _time(self, value: object, received: int | None, *, named: bool) -> None:
-        found = _time_of(value)
+        found = time_of(value)
         if found is None:
             return
         ns, clock = found
@@ -241,18 +234,3 @@ def _kind(value: object) -> Is:
     if isinstance(value, float):
         return Is.NUMBER
     return Is.WHOLE if isinstance(value, int) else Is.TEXT
-
-
-def _time_of(value: object) -> tuple[int, str] | None:
-    """Return a time [ns since 1970, UTC] of this century, and how it is written; None where a value is none such."""
-    if isinstance(value, str) and "-" in value[1:]:
-        ns = epoch_ns(value)
-        if ns is not None:
-            return ns, "ISO 8601"
-        local = epoch_ns(f"{value.strip()}Z") if _NAIVE.fullmatch(value.strip()[:SHORT]) is not None else None
-        return (local, "local") if local is not None else None
-    ns = epoch_ns(value)
-    if ns is None or not _NS * 10**9 <= ns <= 41 * 10**8 * _NS:
-        return None
-    size = abs(float(value)) if isinstance(value, int | float | str) else 0.0
-    return ns, "s" if size < 10**11 else "ms" if size < 10**14 else "us" if size < 10**17 else "ns"

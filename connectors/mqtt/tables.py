@@ -7,7 +7,8 @@ from itertools import product
 from connectors.mqtt.address import as_filter, overlap
 from connectors.mqtt.folds import Fold, hole_words, own_levels
 from connectors.mqtt.heard import Topic
-from connectors.mqtt.rows import Row, is_presence
+from connectors.mqtt.meanings import is_presence
+from connectors.mqtt.rows import Row
 from connectors.mqtt.times import UNITS
 from connectors.texts import harmless
 

@@ -19,7 +19,7 @@ from connectors.mqtt.births import Owner
 from connectors.mqtt.browse import Found, Wanted, browse
 from connectors.mqtt.check import check_source
 from connectors.mqtt.folds import Fold, fold
-from connectors.mqtt.rows import Guess
+from connectors.mqtt.meanings import Guess
 from connectors.mqtt.tables import assets, incomplete, tables
 from connectors.texts import clean
 

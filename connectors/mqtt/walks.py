@@ -220,7 +220,7 @@ def _is_header(cells: Sequence[str]) -> bool:
 
 
 def _is_data(lines: Sequence[Sequence[str]]) -> bool:
-    """Return whether at least half of the cells are numbers or times: a sentence with commas has other words."""
+    """Return whether half of the cells are numbers or times, of a lone line more: sentences have commas as well."""
     cells = [cell.strip() for line in lines for cell in line if cell.strip()]
     told = sum(not isinstance(word(cell), str) or epoch_ns(cell) is not None for cell in cells)
-    return bool(told) and 2 * told >= len(cells)
+    return bool(told) and 2 * told >= len(cells) + (len(lines) == 1)
