@@ -35,7 +35,7 @@ BACK_OFF_S = (0.5, 30.0)
 """First and longest pause between tries [s]."""
 PENDING_ROWS = 500_000
 """So many rows may wait for a commit; then sources wait."""
-PENDING_BYTES = 6 * 2**20
+PENDING_BYTES = 2**20
 """So much of texts, and of messages for the quarantine, may wait for a commit [B]; then sources wait."""
 TOKENS = 20_000
 """So many messages of a source are known by name, should a broker send them again."""
@@ -43,8 +43,10 @@ TAIL_BATCHES = 200
 """So many batches are looked through for messages that were committed but perhaps not acknowledged."""
 READ_BYTES = 8 * 2**20
 """What one write of a sink takes from the spool at most [B, compressed]."""
-WRITE_BYTES = 24 * 2**20
-"""What one write of a sink holds at most, a batch more or less [B]: texts may be a hundredth of it when compressed."""
+WRITE_TEXTS = 2**20
+"""So much of texts one write of a sink holds, a batch more or less [B]: compressed they may be a hundredth of it."""
+TAIL_BYTES = 64 * 2**20
+"""So much of the tail is looked through [B, compressed]."""
 NOTE_EVERY_S = 60
 """How often losses of a kind that the ledger has already are added up into it [s]."""
 STUCK_S = 5.0
@@ -271,7 +273,7 @@ class Agent:
     def _tail(self) -> tuple[pl.DataFrame, dict[str, list[int]]]:
         """Return the last batches of the spool, which a broker may deliver again, and the messages they came from."""
         after = max(0, self.spool.last - TAIL_BATCHES)
-        payloads = [r.payload for r in self.spool.read(after, READ_BYTES)]
+        payloads = [r.payload for r in self.spool.read(after, TAIL_BYTES)]
         frame = _decode(payloads) if payloads else pl.DataFrame(schema=dict(SAMPLE))
         return frame, self.spool.tokens(after)
 
@@ -497,12 +499,12 @@ def _decode(payloads: list[bytes]) -> pl.DataFrame:
 
 
 def _decode_some(payloads: list[bytes]) -> tuple[pl.DataFrame, int]:
-    """Return the first batches in one frame of about WRITE_BYTES at most, and how many they are."""
+    """Return the first batches in one frame, with texts of about WRITE_TEXTS at most, and how many they are."""
     frames, size = [], 0
     for payload in payloads:
         frames.append(pl.read_ipc(io.BytesIO(payload)))
-        size += frames[-1].estimated_size()
-        if size >= WRITE_BYTES:
+        size += int(frames[-1]["text"].str.len_bytes().sum())
+        if size >= WRITE_TEXTS:
             break
     return pl.concat(frames), len(frames)
 

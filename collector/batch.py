@@ -114,10 +114,12 @@ class Intake:
         }
 
     def silent(self, now_ns: int) -> int:
-        """Return how many points of a source that speaks when it will were heard of, and not for three heartbeats."""
-        old = (self._heard != NS_NULL) & (
-            now_ns - np.where(self._heard == NS_NULL, now_ns, self._heard) > self._fresh_ns
-        )
+        """Return how many points of a source that speaks when it will were heard of, and not for three heartbeats.
+
+        What the source itself says not to have, or to be dead, is bad, and is not waited for.
+        """
+        seen = self._answered & (self._heard != NS_NULL)
+        old = seen & (now_ns - np.where(seen, self._heard, now_ns) > self._fresh_ns)
         return int(old.sum()) if self._quiet else 0
 
     def recover(self, samples: pl.DataFrame) -> None:

@@ -4,6 +4,7 @@ A row is the same when point, source time, status and value are. The last ones a
 recovered from the spool's tail, where everything lies that was committed but perhaps never acknowledged.
 """
 
+import hashlib
 from collections import deque
 from collections.abc import Sequence
 
@@ -15,6 +16,8 @@ from connectors.base import Readings
 
 REMEMBERED = 20_000
 """Rows kept in mind; more than a broker may have unacknowledged at a time."""
+LONG = 64
+"""Texts that are longer are remembered by a digest of this length."""
 NEVER = np.iinfo(np.int64).min
 _NULL = 0x7FF8_6E75_6C6C_0001
 
@@ -49,7 +52,7 @@ class Repeats:
             return
         points = own["point"].replace_strict(self._position, return_dtype=pl.Int64).to_numpy().astype(np.intp)
         valid = own["value"].is_not_null().to_numpy()
-        bits, text = _bits(own["value"].fill_null(0.0).to_numpy(), valid), own["text"].to_list()
+        bits, text = _bits(own["value"].fill_null(0.0).to_numpy(), valid), _short(own["text"].to_list())
         self._remember((points, own["ts"].to_physical().to_numpy(), own["status"].to_numpy(), bits, text))
 
     def drop(self, readings: Readings) -> Readings:
@@ -57,7 +60,7 @@ class Repeats:
         if not len(readings.points):
             return readings
         bits = _bits(readings.value, readings.valid)
-        columns: Columns = (readings.points, readings.ts, readings.status, bits, readings.text)
+        columns: Columns = (readings.points, readings.ts, readings.status, bits, _short(readings.text))
         if self._all_newer(readings.points, readings.ts):
             self._remember(columns)
             return readings
@@ -97,6 +100,17 @@ class Repeats:
 
     def _note(self, points: NDArray[np.intp], ts: NDArray[np.int64]) -> None:
         np.maximum.at(self._newest, points, ts)
+
+
+def _short(text: Sequence[str | None] | None) -> Sequence[str | None] | None:
+    """Return texts as what tells them apart: of long ones, of which there may be 20,000, a digest."""
+    if text is None:
+        return None
+    return [word if word is None or len(word) <= LONG else _digest(word) for word in text]
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=LONG // 2).hexdigest()
 
 
 def _keys(columns: Columns) -> list[Key]:

@@ -1,7 +1,7 @@
 """The agent is killed at any moment, and what it acknowledged lies in the lake, once.
 
 A Modbus register counts the reads, so that every poll has a value of its own; an MQTT publisher numbers its messages
-with QoS 1. Acknowledged is what the spool or the lake holds at the moment of death, and what the broker has a PUBACK
+with QoS 1, those with a time of their own and plain ones without. Acknowledged is what the spool or the lake holds at the moment of death, and what the broker has a PUBACK
 for: a broker with persistence delivers the rest again.
 """
 
@@ -9,6 +9,7 @@ import asyncio
 import io
 import itertools
 import json
+import os
 import random
 import signal
 import sqlite3
@@ -49,14 +50,18 @@ segment_size = "64KiB"
 kind = "parquet"
 every = "200ms"
 """
-POINTS = f"""point,asset,role,source,address,type
-reads,m,measure,counter,1/holding:0,uint32
-number,m,measure,cell,{TOPIC}#/n,
+PLAIN = "works/plain"
+POINTS = f"""point,asset,role,source,address,type,store
+reads,m,measure,counter,1/holding:0,uint32,
+number,m,measure,cell,{TOPIC}#/n,,
+plain,m,measure,cell,{PLAIN},,all
 """
+SEED = int(os.environ.get("KILL_SEED", "7"))
+"""Moments of death."""
 
 
 class Publisher:
-    """Publishes {{"ts": ..., "n": 1}}, 2, 3 ... with QoS 1 until told to stop; counts what the broker took."""
+    """Publishes {"ts": ..., "n": 1}, 2, 3 ... and 1, 2, 3 ... with QoS 1 until told to stop; counts what the broker took."""
 
     def __init__(self, port: int) -> None:
         self.client = paho.Client(CallbackAPIVersion.VERSION2, "publisher")
@@ -69,6 +74,7 @@ class Publisher:
         while True:
             self.sent += 1
             message = {"ts": time.time_ns() // 1000, "n": self.sent}  # epoch µs
+            self.client.publish(PLAIN, self.sent, qos=1)
             self.client.publish(TOPIC, json.dumps(message), qos=1).wait_for_publish(10)
             await asyncio.sleep(0.005)
 
@@ -150,23 +156,25 @@ def test_twenty_kills_lose_no_acknowledged_sample_and_double_none(tmp_path):
             publisher = Publisher(broker.port)
             agent.send_signal(signal.SIGKILL)
             await agent.wait()
-            acknowledged = await kill_again_and_again(folder, random.Random(7))
+            acknowledged = await kill_again_and_again(folder, random.Random(SEED))
             await publisher.stop()
             agent = await start(folder)
-            await until(lambda: ("number", publisher.sent - 1) in set(in_lake(folder)))
+            last = {("number", publisher.sent - 1), ("plain", publisher.sent - 1)}
+            await until(lambda: last <= set(in_lake(folder)))
             agent.send_signal(signal.SIGTERM)
             assert await agent.wait() == 0
             assert set(server.requests) == {3}
         return acknowledged, publisher.sent
 
     (tmp_path / "broker").mkdir()
-    with mosquitto(tmp_path / "broker") as broker:
+    with mosquitto(tmp_path / "broker", "allow_anonymous true\nmax_queued_messages 0\n") as broker:
         acknowledged, sent = asyncio.run(collect(broker))
     kept = in_lake(folder)
     assert acknowledged - set(kept) == set()
     assert twice(kept) == []
-    numbers = {value for point, value in kept if point == "number"}
-    assert set(range(1, sent)) - numbers == set()  # the last may not have been taken by the broker
+    for name in ("number", "plain"):
+        numbers = {value for point, value in kept if point == name}
+        assert set(range(1, sent)) - numbers == set(), name  # the last may not have been taken by the broker
     assert len([1 for point, _ in acknowledged if point == "reads"]) > KILLS * 5
 
 

@@ -311,8 +311,17 @@ def test_sound_tables_have_no_fault():
         Topic(topic="c/+", payload="csv", time="1", quality="2"),
         Topic(topic="#", missing="bad"),
     ]
-    settings = {"client_id": "gateway", "share": "agents", "user": "u", "password": "p", "ca": "ca.pem"}
+    settings = {"client_id": "gateway", "user": "u", "password": "p", "ca": "ca.pem"}
     assert mqtt.check_source(source(*topics, url="mqtts://h", **settings)) is None
+    assert mqtt.check_source(source(*topics[1:], url="mqtts://h", share="agents", **settings)) is None
+
+
+def test_a_group_that_shares_messages_can_follow_neither_a_last_will_nor_a_sequence():
+    topic = Topic(topic="a/{m}/data", will="a/{m}/state")
+    shared = source(topic, client_id="gateway", share="agents")
+    assert "may get the last will; leave one of both out" in mqtt.check_source(shared)
+    node = Point(point="p", asset="a", source="q", address="spBv1.0/G/N#v")
+    assert "put it into a source without share" in mqtt.check(source(client_id="g", share="agents"), node)
 
 
 # --- URLs ---

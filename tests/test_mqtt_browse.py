@@ -16,9 +16,11 @@ import pysparkplug as sp
 import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
+from rich.console import Console
 
 from config import exits
 from config.load import load_plant
+from connectors.mqtt import listing
 from connectors.mqtt.beside import beside, unit_in
 from connectors.mqtt.births import Owner
 from connectors.mqtt.folds import fold, own_levels
@@ -47,18 +49,20 @@ def broker(tmp_path) -> Iterator[Broker]:
         yield running_broker
 
 
+def raw(payload) -> bytes:
+    """Bytes and texts as they are, all else as JSON."""
+    if isinstance(payload, bytes):
+        return payload
+    return (payload if isinstance(payload, str) else json.dumps(payload)).encode()
+
+
 def values(payload) -> dict[str, object]:
     """What is in a payload, by its path written with slashes."""
-    raw = (
-        payload
-        if isinstance(payload, bytes)
-        else (payload if isinstance(payload, str) else json.dumps(payload)).encode()
-    )
-    return {"/".join(path): value for path, value in look(raw).values}
+    return {"/".join(path): value for path, value in look(raw(payload)).values}
 
 
 def kind(payload) -> str:
-    return look(payload if isinstance(payload, bytes) else payload.encode()).kind
+    return look(raw(payload)).kind
 
 
 def heard(**payloads) -> list[Topic]:
@@ -67,8 +71,7 @@ def heard(**payloads) -> list[Topic]:
     for name, said in payloads.items():
         topic = Topic(name.replace("__", "/"))
         for one in said if isinstance(said, list) else [said]:
-            raw = one if isinstance(one, bytes) else (one if isinstance(one, str) else json.dumps(one)).encode()
-            topic.take(raw, 0, NOW, 1000, retained=False)
+            topic.take(raw(one), 0, NOW, 1000, retained=False)
         found.append(topic)
     return found
 
@@ -112,8 +115,7 @@ def told(messages, *words: str, granted=None, after: bytes = b"", version=5):
     async def run() -> None:
         async with scripted(granted=granted, version=version) as peer:
             task = asyncio.create_task(ran(peer.url, *(words or ("--for", "500ms"))))
-            while not peer.filters:
-                await asyncio.sleep(0.01)
+            await until(lambda: peer.filters)
             await asyncio.sleep(0.05)
             with contextlib.suppress(ConnectionError):
                 peer.send_messages(messages, flags=0)
@@ -440,12 +442,21 @@ def test_a_table_goes_before_the_wider_one_that_would_speak_of_its_topics():
 
 def test_times_without_an_offset_get_the_zone_that_they_seem_to_be_of():
     local = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(NOW // 10**9 + 8 * 3600))
-    (lines,) = (
-        tomllib.loads("\n".join(tables(fold(heard(a={"ts": local, "v": 1})), template=False)))["source"]["topic"],
-    )
-    assert lines[0]["time_zone"] == "Asia/Shanghai"
+    near = "\n".join(tables(fold(heard(a={"ts": local, "v": 1})), template=False))
+    assert tomllib.loads(near)["source"]["topic"][0]["time_zone"] == "Asia/Shanghai"
     old = "\n".join(tables(fold(heard(a={"ts": "2026-01-01 00:00:00", "v": 1})), template=False))
     assert '# time_zone = ""  # its times have no offset: write their zone' in old
+
+
+def test_topics_at_the_same_levels_with_payloads_of_two_shapes_keep_rows_and_tables_of_their_own():
+    said = {f"a__p{n}": {"time": MS, "v": 1, "w": 2} for n in (1, 2)}
+    said |= {f"a__q{n}": {"at": MS, "x": 1, "y": 2} for n in (1, 2)}
+    found = rows(fold(heard(**said)), [], "q", "", guess, template=True)
+    assert not any(row.holes for row in found)
+    lines = tomllib.loads("\n".join(tables(fold(heard(**said)), template=True)))["source"]["topic"]
+    assert [(one["topic"], one["time"]) for one in lines] == [
+        ("a/q1", "/at"), ("a/q2", "/at"), ("a/{machine}", "/time"),
+    ]  # fmt: skip
 
 
 def test_a_machine_that_lacks_a_topic_of_the_others_is_named():
@@ -459,6 +470,18 @@ def test_a_birth_that_is_no_payload_is_told_of():
     owner = Owner("G", "N", "")
     assert owner.take("NBIRTH", b"\xff\xff\xff", 0, 100) == 0
     assert owner.fault.startswith("NBIRTH: ")
+
+
+def test_on_a_terminal_of_80_columns_nothing_is_cut_off():
+    payloads = {f"plant__l{n}__press{n}__总产量": ["1234567", "2234567"] for n in (1, 2)}
+    payloads |= {f"plant__l{n}__press{n}__status": "offline" for n in (1, 2)}
+    payloads |= {f"plant__l{n}__press{n}__data": {"ts": MS, "energy_kWh": [1.5], "a" * 100: "b" * 100} for n in (1, 2)}
+    console = Console(width=80, file=io.StringIO())
+    for part in listing.tables(fold(heard(**payloads)), [], 10, guess):
+        console.print(part, markup=False, highlight=False, soft_wrap=isinstance(part, str))
+    boxed = [line for line in console.file.getvalue().splitlines() if line.startswith(("│", "┃"))]
+    assert boxed
+    assert all(line.endswith(("│", "┃")) and cell_len(line) <= 80 for line in boxed)
 
 
 # --- against a broker ---
@@ -507,7 +530,7 @@ def test_a_person_sees_topics_payloads_and_roles_in_tables_without_overlong_line
     assert re.search(r"│ /spare +│ null alone +│", result.stdout)
     assert re.search(r"│ /values/\[id=C\.P9\.PartCount\]/v +│ integer +│", result.stdout)
     assert re.search(r"│ /vibration +│ array of number samples +│", result.stdout)
-    assert re.search(r"status +│ +3 │ .* text +│ online +│ .*says whether the publisher is there", result.stdout)
+    assert re.search(r"status +│ +3 │ .* text: online +│ .*online or not", result.stdout)
     boxed = [line for line in lines if line.startswith("│")]
     assert max(map(cell_len, lines)) <= 200
     blocks = "\n".join(line if line.startswith(("│", "┏", "└", "┡", "┃")) else "" for line in lines).split("\n\n")
@@ -620,9 +643,8 @@ def test_sparkplug_births_give_names_and_who_has_none_is_named(broker):
 def test_broker_statistics_are_left_out_and_nothing_heard_names_the_next_step(broker):
     result = browsed(broker, lambda *_: asyncio.sleep(0), listens="300ms")
     assert (result.exit_code, result.stdout) == (exits.QUALITY, "")
-    assert (
-        "listen longer with --for 60s, and look whether the broker's access list lets this user read" in result.stderr
-    )
+    assert "listen longer with --for 60s" in result.stderr
+    assert "access list" in result.stderr
 
 
 @pytest.mark.service
@@ -676,7 +698,7 @@ def test_over_tls_the_brokers_certificate_is_checked_and_ours_is_shown(tmp_path,
         trusting = [*words, "--ca", str(tmp_path / "ca.pem")]
         result = CliRunner().invoke(cli, ["browse", url, "--for", "300ms", *trusting])
         assert result.exit_code == exits.DONE, result.output
-        assert re.search(r"│ a +│ +1 │ +0 │ number +│ 21.5 +│ measure +│ retained │", result.stdout)
+        assert re.search(r"│ a +│ +1 │ +0 │ number: 21.5 +│ measure +│ retained │", result.stdout)
 
 
 def test_nobody_is_exit_code_69_also_where_a_port_is_open_and_silent():
@@ -724,7 +746,7 @@ HOSTILE = [
     ("deep", b"[" * 50_000), ("keys", json.dumps({f"k{n}": n for n in range(20_000)}).encode()),
     ("binary", bytes(range(256))), ("nan", b'{"v": NaN, "w": 1e400, "x": ' + b"9" * 4000 + b"}"),
     ("spBv1.0/G/NBIRTH/N", b"\xff" * 100), ("spBv1.0/G/NCMD/N", b""), ("spBv1.0/", b"1"), ("$SYS/load", b"1"),
-    ("a//b", b"1"), ("/", b"1"), (" ", b"1"), ("..", b"{}"), ("{x}/y", b"1"), ("‮rtl\u200b", b"1"),
+    ("a//b", b"1"), ("/", b"1"), (" ", b"1"), ("..", b"{}"), ("{x}/y", b"1"), ("\u202ertl\u200b", b"1"),
 ]  # fmt: skip
 
 
@@ -735,7 +757,7 @@ def test_hostile_topics_and_payloads_are_harmless(words, tmp_path):
     assert result.exit_code == exits.QUALITY, result.output
     assert result.exception is None or isinstance(result.exception, SystemExit)
     for text in (result.stdout, result.stderr):
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f‮​]", text)
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e\u200b]", text)
     assert "topics that are no UTF-8" in result.stderr
     assert "payloads that no format reads" in result.stderr
     assert "Sparkplug messages of 1 nodes and devices could not be read" in result.stderr
@@ -797,6 +819,7 @@ def test_a_command_line_that_makes_no_sense_is_refused(words, says):
 
 def test_the_commands_module_imports_no_protocol():
     code = (
-        "import sys, connectors.commands; print([m for m in sys.modules if m.startswith(('connectors.m', 'asyncua'))])"
+        "import sys, connectors.commands; "
+        "print([name for name in sys.modules if name.startswith(('connectors.m', 'connectors.o', 'asyncua'))])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

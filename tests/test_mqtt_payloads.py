@@ -491,8 +491,6 @@ def test_a_number_in_a_string_is_one_where_the_type_says_so():
         (b'{"v": ' * 100_000 + b"1" + b"}" * 100_000, "no JSON"),
         (b'{"v": ' + b"1" * 5000 + b"}", "no JSON"),  # Python reads 4,300 digits
         (b"1" * 5000, "no JSON"),
-        (b'{"b": 1}', "none of its points"),
-        (b"[]", "none of its points"),
         (b"null", "none of its points"),
         (b"5", "none of its points"),
         (b'{"v": "x"}', "/v: 'x' is no float64"),
@@ -504,6 +502,14 @@ def test_a_document_that_does_not_fit_makes_its_points_bad_and_says_why(payload,
     found, reason = json_rows(payload, "/v: float64")
     assert found == [(0, None, BAD, NOW)]
     assert told in reason
+
+
+@pytest.mark.parametrize("payload", [b'{"b": 1}', b"[]", b"{}", b'[{"v": 1}]'])
+def test_a_document_that_speaks_of_other_things_says_nothing_unless_it_must(payload):
+    assert json_rows(payload, "/v: float64") == ([], None)
+    found, reason = json_rows(payload, "/v: float64", missing="bad")
+    assert found == [(0, None, BAD, NOW)]
+    assert reason == "/v: nothing there"
 
 
 def test_deep_nesting_that_can_still_be_read_raises_nothing_anywhere():
@@ -601,7 +607,7 @@ def test_rows_are_those_of_a_plain_slow_reading(document, pointers):
     for n, reading in enumerate(readings):
         mine = [row for row in made if row[0] == n]
         if reading is None:
-            told = [] if any(readings) else [(n, None, BAD, NOW)]
+            told = [] if any(readings) or isinstance(document, dict | list) else [(n, None, BAD, NOW)]
             assert mine == told
             continue
         value, stamp = reading
@@ -775,10 +781,12 @@ def test_lines_say_nothing_of_a_point_or_make_it_bad():
         [(0, 1, 0, NOW), (1, None, BAD, NOW)],
         "m w: nothing there",
     )
-    assert rows("influx", "m x=1", "m v", "m w") == (
+    assert rows("influx", "m x=1", "m v", "m w") == ([], None)
+    assert rows("influx", "m x=1", "m v", "m w", missing="bad") == (
         [(0, None, BAD, NOW), (1, None, BAD, NOW)],
         "none of its points is in it",
     )
+    assert rows("influx", "# nothing", "m v") == ([(0, None, BAD, NOW)], "none of its points is in it")
 
 
 def test_a_field_of_another_type_is_bad_alone():

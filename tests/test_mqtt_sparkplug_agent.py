@@ -203,7 +203,8 @@ def test_an_agent_that_comes_later_guesses_no_alias_and_asks_for_a_birth_where_i
             async with running(quiet, connected=False) as agent:
                 await connected(agent)
                 count(peer, 101)
-                await until(lambda: agent.status.sources["cells"].flags.get("data before birth") == 1)
+                await until(lambda: agent.status.sources["cells"].faults >= 1)
+                await until(lambda: agent.status.ledger.get("not stored", 0) >= 1)
                 await until(lambda: any("birth" in line for line in agent.status.sources["cells"].warnings))
                 assert peer.asked == []
             async with running(asking, connected=False) as agent:

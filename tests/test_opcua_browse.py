@@ -514,7 +514,7 @@ def test_the_table_shows_type_unit_value_and_role():
     ("words", "says"),
     [
         (["modbus+tcp://127.0.0.1:502", "--security", "None"], "--security belongs to opc.tcp:// URLs"),
-        (["mqtt://127.0.0.1:1883"], "browse lists OPC UA servers and Modbus devices"),
+        (["amqp://127.0.0.1:5672"], "browse lists OPC UA servers, Modbus devices and MQTT topics"),
         (["opc.tcp://127.0.0.1:4840"], "security is not set"),
         (["opc.tcp://127.0.0.1:4840", "--security", "none"], "did you mean 'None'?"),
         (["opc.tcp://127.0.0.1:4840", "--security", "None", "--user", "u"], "readable on the wire"),

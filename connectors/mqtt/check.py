@@ -25,6 +25,9 @@ def check(source: Source, point: Point) -> str | None:
     try:
         if addresses.is_sparkplug(point.address):
             sparkplug.parse_address(point.address)
+            if source.share:
+                rule = "a node's messages are a sequence, which share would divide; put it into a source without share"
+                return f"address {point.address!r}: {rule}"
         else:
             where = addresses.parse(source, point.address)
             FORMATS[where.payload]([(0, where.selector)], source, where.options, Maker([point.type], Scaling([point])))
@@ -65,6 +68,10 @@ def _check_session(source: Source) -> None:
     if source.share and (any(sign in source.share for sign in "/+#") or not source.client_id):
         rule = "is a word without / + #, beside a client_id of the source's own; write both"
         raise ValueError(f"share {source.share!r} {rule}")
+    if source.share and any(one.will for one in source.topic):
+        raise ValueError(
+            f"share {source.share!r}: another agent of the group may get the last will; leave one of both out"
+        )
 
 
 def _check_order(topics: Sequence[Topic]) -> None:

@@ -47,6 +47,8 @@ AGES = 200
 TOPICS = 200
 """So many topics are counted by name where something is wrong with them; all others together."""
 OTHERS = "other topics"
+UNKNOWN = ("data before birth", "unknown alias")
+"""What Sparkplug data cannot be used for want of a birth: it is lost, not in doubt."""
 
 
 class Connector:
@@ -157,6 +159,7 @@ class Connector:
         return {
             "messages": self._counts["messages"],
             "stored_before": self._counts["stored_before"],
+            "without_points": self._counts["without_points"],
             "bytes": link.received if link is not None else 0,
             "waiting": len(link.messages) if link is not None else 0,
             "pauses": link.pauses if link is not None else 0,
@@ -252,7 +255,7 @@ class Connector:
         except UnicodeDecodeError:
             self._refuse(message, message.topic.decode(errors="backslashreplace"), "its topic is no UTF-8", burst)
             return
-        if message.flags & RETAIN:
+        if message.flags & RETAIN and not heard.name.startswith(addresses.SPARKPLUG):
             self.flags["retained"] += 1
         if message.size:
             limit = f"its {message.size} bytes are more than max_packet, {self._source.max_packet}"
@@ -283,6 +286,8 @@ class Connector:
                 rows, reason = one.rows(message.payload, message.received)
                 if reason is not None:
                     self._refuse(message, heard.name, reason, burst)
+                elif not rows:
+                    self._counts["without_points"] += 1
                 if message.flags & RETAIN:
                     rows = _of_any_age(rows, message.received, route.options.retained)
                 burst.rows += rows
@@ -301,7 +306,8 @@ class Connector:
         taken = self._host.take(heard.name, message.payload, message.received, retained=bool(message.flags & RETAIN))
         burst.rows += taken.rows
         burst.historic += taken.historic
-        self.flags.update(taken.flags)
+        for flag in taken.flags:
+            (self.faults if flag in UNKNOWN else self.flags)[flag] += 1
         if taken.rebirth is not None:
             burst.wants.append(taken.rebirth)
         if taken.refused is not None:

@@ -18,7 +18,7 @@ class Format(Protocol):
         """Take each point's position and selector; raises ValueError where a selector is none."""
 
     def rows(self, payload: bytes, received: int) -> tuple[list[Row], str | None]:
-        """Return the rows of a payload, and what did not fit, None where all did.
+        """Return the rows of a payload, and what did not fit, None where all did; neither where it speaks of others.
 
         `received` [ns since 1970, UTC] is the time of what bears none. Never raises.
         """

@@ -70,8 +70,8 @@ class Json:
             met += mine
             if self._must:
                 self._missing(document, prefix, members, seen, outcome)
-        if not met:
-            return outcome.all_bad(self._positions, "none of its points is in it")
+        if not met and (self._must or outcome.reason is not None or not isinstance(document, dict | list)):
+            return outcome.all_bad(self._positions, outcome.reason or "none of its points is in it")
         return outcome.rows, outcome.reason
 
     def _take(

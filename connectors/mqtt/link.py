@@ -122,8 +122,14 @@ class Link(asyncio.BufferedProtocol):
             raise SourceLost(f"no MQTT connection to {self.target.name} within {self._patience:g} s") from None
         except ssl.SSLCertVerificationError as error:
             raise untrusted(self.target.name, error) from error
+        except ssl.SSLError as error:
+            refusal = self._alert(error)
+            hint = "look whether its port speaks TLS"
+            raise refusal or SourceLost(f"{self.target.name}: TLS fails ({error.reason or error}); {hint}") from error
         except OSError as error:
-            raise SourceLost(f"{self.target.name}: {error.strerror or error or type(error).__name__}") from error
+            hint = "; look whether its port speaks TLS" if self._tls and isinstance(error, ConnectionResetError) else ""
+            why = error.strerror or error or type(error).__name__
+            raise SourceLost(f"{self.target.name}: {why}{hint}") from error
         if answer.code >= reasons.FAILURE:
             raise self._refused(answer)
         self.session_present = answer.session_present
@@ -144,6 +150,14 @@ class Link(asyncio.BufferedProtocol):
             return OldBroker(told)
         advice = reasons.advice(answer.code)
         return SourceRefused(f"{told}; {advice}") if advice is not None else SourceLost(told)
+
+    def _alert(self, error: ssl.SSLError) -> SourceRefused | None:
+        """Return what to tell where the broker refuses us in TLS, which it does with an alert."""
+        reason = error.reason or ""
+        if "ALERT" not in reason or "INTERNAL" in reason:
+            return None
+        why = f"{self.target.name} refuses our side of TLS ({reason.replace('_', ' ').lower()})"
+        return SourceRefused(f"{why}; give the source the certificate and private_key that it wants")
 
     async def subscribe(self, filters: Sequence[str], qos: int, marked: Collection[str] = ()) -> list[tuple[str, int]]:
         """Subscribe; return each filter with the QoS granted, or with the reason code it is refused with.
@@ -264,7 +278,7 @@ class Link(asyncio.BufferedProtocol):
         if self._asked is not None and now - self._asked >= patience:
             self._fail(SourceLost(f"{self.target.name} is silent for {now - self._heard:.1f} s"))
             return
-        # What is asked now and answered too late is noticed before twice the keepalive is over, the timer's steps included.
+        # Twice the keepalive is the time in which silence is noticed, the timer's steps included.
         if self._asked is None and now - min(self._heard, self._sent) >= self.keep_alive * 0.75:
             self._asked = now
             self._write(packets.PINGREQ)
@@ -350,9 +364,13 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell everybody who waits."""
+        if isinstance(error, ssl.SSLError) and (refusal := self._alert(error)) is not None:
+            self._fail(refusal)
         early = self._v5 and not self._connected.done()  # brokers of old close at the first byte that they do not know
         why = f"{self.target.name} closed the connection" + (f" ({error})" if error is not None else "")
-        if self._session.client_id and error is None and self._connected.done():
+        if not self._connected.done():
+            why += " before it answered; look whether its port speaks MQTT, with TLS or without"
+        elif self._session.client_id and error is None:
             # A broker of 3.1.1 says no word to whom it throws out, and some of 5.0 say none either.
             why += f"; if that comes again and again, look whether another client uses {self._session.client_id!r}"
         self._fail(OldBroker(why) if early else SourceLost(why))

@@ -23,6 +23,8 @@ MEMBERS = 60
 _CELL = 80
 """Longest text in a cell that a table shows."""
 _WORDS = 6
+_NUMBERS = ("topics", "heard", "per s", "alias")
+"""Columns that are never folded."""
 _NAMES = {"whole": "integer", "number": "number", "boolean": "bool", "text": "text", "other": ""}
 NO_BIRTH = "no birth heard yet: one comes when the node starts, or at a rebirth request, which browse never sends"
 
@@ -33,7 +35,7 @@ def tables(folds: Sequence[Fold], nodes: Sequence[Owner], seconds: float, guess:
     """Yield what was heard: a table of topics, one of the members of each payload, and those of Sparkplug."""
     shown = folds[:SHOWN]
     if shown:
-        head = ("topic", "topics", "messages", "per second", "payload", "example", "unit", "role", "note")
+        head = ("topic", "topics", "heard", "per s", "payload", "role", "note")
         yield _table(head, [_topic(fold, seconds, guess) for fold in shown])
     if len(folds) > len(shown):
         yield f"and {len(folds) - len(shown)} more kinds of topics; --json and --points list all, --topic narrows"
@@ -51,8 +53,8 @@ def _table(head: Row, lines: Sequence[Row]) -> Table:
     table = Table()
     kept = [n for n, name in enumerate(head) if n == 0 or any(line[n] for line in lines)]
     for n in kept:
-        right = head[n] in ("topics", "messages", "per second", "alias")
-        table.add_column(head[n], overflow="fold", justify="right" if right else "left")
+        right = head[n] in _NUMBERS
+        table.add_column(head[n], overflow="fold", justify="right" if right else "left", no_wrap=right)
     for line in lines:
         table.add_row(*(Text(line[n]) for n in kept))
     return table
@@ -65,16 +67,17 @@ def _short(text: str) -> str:
 
 def _topic(fold: Fold, seconds: float, guess: Guess) -> Row:
     messages, live = (sum(getattr(topic, name) for topic in fold.topics) for name in ("messages", "live"))
-    example = unit = role = note = ""
+    what, role, note = payload(fold), "", ""
     alone = [pair for pair in values(fold) if not pair[0]]
     for path, member in alone:
         means = meaning(guess, named(fold, path), member)
-        example, unit, role = member.example, means.unit, "" if is_presence(fold) else means.role
-        note = "says whether the publisher is there" if is_presence(fold) else means.note
+        what = " ".join(filter(None, (f"{what}:", member.example, means.unit)))
+        role = "" if is_presence(fold) else means.role
+        note = "online or not" if is_presence(fold) else means.note
     notes = "; ".join(filter(None, (retention(fold), *remarks(fold), note if note != GUESSED else "")))
     count = str(len(fold.topics)) if len(fold.topics) > 1 else ""
     name, rate = _short(fold.template), _rate(live, seconds)
-    return name, count, str(messages), rate, payload(fold), example, unit, role, notes
+    return name, count, str(messages), rate, what, role, notes
 
 
 def payload(fold: Fold) -> str:
@@ -190,10 +193,10 @@ def to_json(folds: Sequence[Fold], nodes: Sequence[Owner], seconds: float, guess
 
 def _object(fold: Fold, seconds: float, guess: Guess) -> Mapping[str, Any]:
     messages, live = (sum(getattr(topic, name) for topic in fold.topics) for name in ("messages", "live"))
-    members = []
+    members, own = [], {path for path, _ in values(fold)}
     for path, member in fold.members.items():
         means = meaning(guess, named(fold, path), member, fold.beside.units.get(path, ""))
-        point = (path, member) in list(values(fold))
+        point = path in own
         members.append({
             "selector": selector(fold.kind, path) if path or fold.kind != "influx" else "",
             "type": f"time, {member.clock}" if member.is_time else type_of(member),

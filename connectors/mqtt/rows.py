@@ -50,7 +50,8 @@ def rows(folds: Sequence[Fold], nodes: Sequence[Owner], source: str, asset: str,
         for row in _of_fold(fold, source, guess, template=template and shapes[fold.template] == 1)
     ]  # fmt: skip
     found += [row for owner in nodes for row in _of_owner(owner, source, guess)]
-    return _settled([_below(row, asset, several=len({row.asset for row in found}) > 1) for row in found])
+    several = len({row.asset for row in found}) > 1
+    return _settled([_below(row, asset, several=several) for row in found])
 
 
 def _below(row: Row, asset: str, *, several: bool) -> Row:

@@ -87,7 +87,7 @@ class Member:
     def _structure(self, value: Structure, received: int | None) -> None:
         self.kinds |= {"times": Is.TIMES, "samples": Is.SAMPLES}.get(value.what, Is.ARRAY)
         self.count += 1
-        self.example = self.example or f"[{', '.join(shown(one) for one in value.items[:3])} …]"[:SHORT]
+        self.example = self.example or f"[{', '.join(shown(one)[:16] for one in value.items[:2])}, …]"
         if value.what == "times":
             self._time(value.items[-1], received, named=True)
         elif value.what == "samples":
