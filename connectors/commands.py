@@ -124,7 +124,7 @@ def browse(
                   limit=limit, asset=asset)  # fmt: skip
     elif family == MQTT:
         from connectors.mqtt import verb as mqtt  # noqa: PLC0415
-        from connectors.opcua.roles import guess  # noqa: PLC0415  names mean the same in every protocol
+        from connectors.roles import guess  # noqa: PLC0415  names mean the same in every protocol
 
         mqtt.run({**settings, **secured}, output, user=user, password_file=password_file, topics=topics,
                  duration=_nanoseconds("for", duration), limit=limit, asset=asset, template=template,

@@ -85,7 +85,7 @@ class Numbers:
 
     async def all_taken(self) -> None:
         """Wait until the broker has acknowledged all."""
-        while len(self._taken) < len(self._mids):
+        while len(self._taken) < len(self._mids):  # noqa: ASYNC110  paho tells in a thread of its own
             await asyncio.sleep(0.01)
 
     async def __aenter__(self) -> "Numbers":

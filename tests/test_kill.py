@@ -1,8 +1,8 @@
 """The agent is killed at any moment, and what it acknowledged lies in the lake, once.
 
 A Modbus register counts the reads, so that every poll has a value of its own; an MQTT publisher numbers its messages
-with QoS 1, those with a time of their own and plain ones without. Acknowledged is what the spool or the lake holds at the moment of death, and what the broker has a PUBACK
-for: a broker with persistence delivers the rest again.
+with QoS 1, those with a time of their own and plain ones without. Acknowledged is what the spool or the lake holds at
+the moment of death, and what the broker has a PUBACK for: a broker with persistence delivers the rest again.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ SEED = int(os.environ.get("KILL_SEED", "7"))
 
 
 class Publisher:
-    """Publishes {"ts": ..., "n": 1}, 2, 3 ... and 1, 2, 3 ... with QoS 1 until told to stop; counts what the broker took."""
+    """Publishes {"ts": ..., "n": 1}, 2, 3 ... and 1, 2, 3 ... with QoS 1 until told to stop."""
 
     def __init__(self, port: int) -> None:
         self.client = paho.Client(CallbackAPIVersion.VERSION2, "publisher")

@@ -21,8 +21,8 @@ from config.schema import ELEMENTS
 from connectors.opcua.browse import browse, written
 from connectors.opcua.companion import raw, state_map
 from connectors.opcua.listing import entries, to_points
-from connectors.opcua.roles import guess, unit_of
 from connectors.opcua.session import Session
+from connectors.roles import guess, unit_of
 from connectors.sim.companion import (
     EXECUTE_STATES,
     ITEM_STATES,

@@ -11,8 +11,8 @@ from asyncua.ua.object_ids import ObjectIds
 
 from connectors.opcua.address import browse_path, node_id, parse, written
 from connectors.opcua.requests import Key, Name, Requests, bad_code, code_name, key_of, value
-from connectors.opcua.roles import Kind, unit_of
 from connectors.opcua.session import Session
+from connectors.roles import Kind, unit_of
 
 LIMIT = 100_000
 """Most nodes that are visited where nothing else is said."""

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from config.plant import Point
 from connectors.opcua import address, companion
 from connectors.opcua.browse import Found, Node
-from connectors.opcua.roles import guess
+from connectors.roles import guess
 from connectors.texts import cell, clean, harmless, safe
 
 COLUMNS = ("point", "asset", "role", "source", "address", "type", "unit", "mode", "states", "note")
