@@ -123,7 +123,7 @@ def browse(
         opcua.run(settings, output, under=under, security=security, user=user, password_file=password_file, pki=pki,
                   limit=limit, asset=asset)  # fmt: skip
     elif family == MQTT:
-        from connectors.mqtt import verb as mqtt  # noqa: PLC0415
+        from connectors.mqtt.browsing import verb as mqtt  # noqa: PLC0415
         from connectors.roles import guess  # noqa: PLC0415  names mean the same in every protocol
 
         mqtt.run({**settings, **secured}, output, user=user, password_file=password_file, topics=topics,

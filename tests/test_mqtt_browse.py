@@ -20,16 +20,16 @@ from rich.console import Console
 
 from config import exits
 from config.load import load_plant
-from connectors.mqtt import listing
-from connectors.mqtt.beside import beside, unit_in
-from connectors.mqtt.births import Owner
-from connectors.mqtt.folds import fold, own_levels
-from connectors.mqtt.heard import LOOKED, Topic
-from connectors.mqtt.meanings import meaning
-from connectors.mqtt.rows import rows, to_csv
-from connectors.mqtt.shapes import Member, Shape
-from connectors.mqtt.tables import incomplete, tables
-from connectors.mqtt.walks import LARGEST, look
+from connectors.mqtt.browsing import listing
+from connectors.mqtt.browsing.beside import beside, unit_in
+from connectors.mqtt.browsing.births import Owner
+from connectors.mqtt.browsing.folds import fold, own_levels
+from connectors.mqtt.browsing.heard import LOOKED, Topic
+from connectors.mqtt.browsing.meanings import meaning
+from connectors.mqtt.browsing.rows import rows, to_csv
+from connectors.mqtt.browsing.shapes import Member, Shape
+from connectors.mqtt.browsing.tables import incomplete, tables
+from connectors.mqtt.browsing.walks import LARGEST, look
 from connectors.roles import guess
 from plantproof import cli
 from tests.certificates import authority, leaf

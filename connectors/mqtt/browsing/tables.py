@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 from connectors.mqtt.address import as_filter, overlap
-from connectors.mqtt.folds import Fold, hole_words, own_levels
-from connectors.mqtt.heard import Topic
-from connectors.mqtt.meanings import is_presence
-from connectors.mqtt.rows import Row
+from connectors.mqtt.browsing.folds import Fold, hole_words, own_levels
+from connectors.mqtt.browsing.heard import Topic
+from connectors.mqtt.browsing.meanings import is_presence
+from connectors.mqtt.browsing.rows import Row
 from connectors.mqtt.times import UNITS
 from connectors.texts import harmless
 

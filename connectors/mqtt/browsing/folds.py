@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from connectors.mqtt.beside import GENERIC, QUALITIES, UNIT_NAMES, Beside, beside
-from connectors.mqtt.clocks import TIME_NAMES
-from connectors.mqtt.heard import Topic
-from connectors.mqtt.shapes import Member, bare, merged
-from connectors.mqtt.walks import Path
+from connectors.mqtt.browsing.beside import GENERIC, QUALITIES, UNIT_NAMES, Beside, beside
+from connectors.mqtt.browsing.clocks import TIME_NAMES
+from connectors.mqtt.browsing.heard import Topic
+from connectors.mqtt.browsing.shapes import Member, bare, merged
+from connectors.mqtt.browsing.walks import Path
 from connectors.texts import safe
 
 NAMES = {1: ("machine",), 2: ("line", "machine"), 3: ("area", "line", "machine"),

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from connectors.mqtt.clocks import TIME_NAMES, time_of
+from connectors.mqtt.browsing.clocks import TIME_NAMES, time_of
+from connectors.mqtt.browsing.walks import MOST, Looked, Path, Structure, look
 from connectors.mqtt.values import word
-from connectors.mqtt.walks import MOST, Looked, Path, Structure, look
 from connectors.texts import clean
 
 SHORT = 40

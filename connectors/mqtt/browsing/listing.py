@@ -7,13 +7,13 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from connectors.mqtt.beside import STEADY_S, Beside
-from connectors.mqtt.births import Owner
-from connectors.mqtt.folds import STRUCTURED, Fold
-from connectors.mqtt.meanings import GUESSED, Guess, is_presence, meaning, named, of_tag, values
-from connectors.mqtt.rows import selector
-from connectors.mqtt.shapes import Is, Member
-from connectors.mqtt.walks import Path
+from connectors.mqtt.browsing.beside import STEADY_S, Beside
+from connectors.mqtt.browsing.births import Owner
+from connectors.mqtt.browsing.folds import STRUCTURED, Fold
+from connectors.mqtt.browsing.meanings import GUESSED, Guess, is_presence, meaning, named, of_tag, values
+from connectors.mqtt.browsing.rows import selector
+from connectors.mqtt.browsing.shapes import Is, Member
+from connectors.mqtt.browsing.walks import Path
 from connectors.texts import clean, harmless
 
 SHOWN = 300

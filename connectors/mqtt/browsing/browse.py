@@ -10,12 +10,12 @@ from config.plant import Source
 from config.units import NS_PER_SECOND
 from connectors.base import SourceLost, SourceRefused
 from connectors.mqtt.address import SPARKPLUG, covers, overlap
-from connectors.mqtt.births import Key, Owner, owner_of
-from connectors.mqtt.heard import Topic
+from connectors.mqtt.browsing.births import Key, Owner, owner_of
+from connectors.mqtt.browsing.heard import Topic
+from connectors.mqtt.browsing.shapes import MEMBERS
 from connectors.mqtt.link import Arrived, Link, OldBroker, Session
 from connectors.mqtt.packets import RETAIN
 from connectors.mqtt.reasons import FAILURE, told
-from connectors.mqtt.shapes import MEMBERS
 from connectors.mqtt.target import parse_url
 from connectors.tls import tls_context
 

@@ -11,12 +11,12 @@ from pydantic import ValidationError
 from config.plant import Point
 from connectors.mqtt import address as addresses
 from connectors.mqtt import sparkplug
-from connectors.mqtt.beside import GENERIC
-from connectors.mqtt.births import Owner
-from connectors.mqtt.folds import DATA, Fold, hole_words, own_levels
-from connectors.mqtt.meanings import COUNTING, Guess, is_presence, meaning, named, of_tag, parts_of, values
-from connectors.mqtt.shapes import bare
-from connectors.mqtt.walks import Path
+from connectors.mqtt.browsing.beside import GENERIC
+from connectors.mqtt.browsing.births import Owner
+from connectors.mqtt.browsing.folds import DATA, Fold, hole_words, own_levels
+from connectors.mqtt.browsing.meanings import COUNTING, Guess, is_presence, meaning, named, of_tag, parts_of, values
+from connectors.mqtt.browsing.shapes import bare
+from connectors.mqtt.browsing.walks import Path
 from connectors.texts import cell, clean, safe
 
 COLUMNS = ("point", "asset", "role", "source", "address", "type", "unit", "note")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from connectors.mqtt.shapes import Shape
+from connectors.mqtt.browsing.shapes import Shape
 
 LOOKED = 200
 """So many messages of a topic are looked into; further ones are counted."""

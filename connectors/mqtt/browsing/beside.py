@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from config.units import METER_UNITS
-from connectors.mqtt.clocks import TIME_NAMES
-from connectors.mqtt.shapes import Is, Member, bare
-from connectors.mqtt.walks import Path
+from connectors.mqtt.browsing.clocks import TIME_NAMES
+from connectors.mqtt.browsing.shapes import Is, Member, bare
+from connectors.mqtt.browsing.walks import Path
 
 QUALITIES = ("q", "quality", "qual", "qc", "valuequality", "质量")
 _GOOD, _WORDS = ("true", "192", "good", "ok"), ("false", "bad", "uncertain", "0", "64")

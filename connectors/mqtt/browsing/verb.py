@@ -13,14 +13,14 @@ from config import exits
 from config.plant import Source
 from config.units import NS_PER_SECOND
 from connectors.base import SourceLost, SourceRefused
-from connectors.mqtt import listing, rows
 from connectors.mqtt.address import covers, filter_fault
-from connectors.mqtt.births import Owner
-from connectors.mqtt.browse import Found, Wanted, browse
+from connectors.mqtt.browsing import listing, rows
+from connectors.mqtt.browsing.births import Owner
+from connectors.mqtt.browsing.browse import Found, Wanted, browse
+from connectors.mqtt.browsing.folds import Fold, fold
+from connectors.mqtt.browsing.meanings import Guess
+from connectors.mqtt.browsing.tables import assets, incomplete, tables
 from connectors.mqtt.check import check_source
-from connectors.mqtt.folds import Fold, fold
-from connectors.mqtt.meanings import Guess
-from connectors.mqtt.tables import assets, incomplete, tables
 from connectors.texts import clean
 
 WIDTH = 200

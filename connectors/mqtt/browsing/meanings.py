@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from connectors.mqtt.beside import GENERIC, SPELLINGS, unit_in
-from connectors.mqtt.births import Tag
-from connectors.mqtt.folds import STRUCTURED, Fold
-from connectors.mqtt.shapes import WORDS, Kind, Member, bare
-from connectors.mqtt.walks import Path
+from connectors.mqtt.browsing.beside import GENERIC, SPELLINGS, unit_in
+from connectors.mqtt.browsing.births import Tag
+from connectors.mqtt.browsing.folds import STRUCTURED, Fold
+from connectors.mqtt.browsing.shapes import WORDS, Kind, Member, bare
+from connectors.mqtt.browsing.walks import Path
 
 Guess = Callable[[str, Kind, str], str]
 """Role by name, kind of value and unit."""

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from connectors.mqtt.shapes import SHORT, Kind, shown
+from connectors.mqtt.browsing.shapes import SHORT, Kind, shown
+from connectors.mqtt.browsing.walks import LARGEST
 from connectors.mqtt.sparkplug import Described, decode, described
 from connectors.mqtt.sparkplug.address import DEVICE_TYPES, NAMESPACE, NODE_TYPES
-from connectors.mqtt.walks import LARGEST
 
 MOST = 5000
 """So many metrics of one birth are kept."""
