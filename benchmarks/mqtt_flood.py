@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import multiprocessing
 import os
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -61,9 +62,10 @@ def main() -> None:
         for one in publishers:
             one.kill()
     later = [memory for _, memory, _ in seen[len(seen) // 3 :]]
+    early = statistics.median(memory for _, memory, _ in seen[: len(seen) // 3] or seen)
     Console().print(
-        f"{seen[-1][2]:,} messages in {seen[-1][0]:.0f} s; resident memory after the first third "
-        f"{min(later):.1f} to {max(later):.1f} MB, at the end {later[-1]:.1f} MB"
+        f"{seen[-1][2]:,} messages in {seen[-1][0]:.0f} s; resident memory: median of the first third {early:.1f} MB, "
+        f"of the rest {statistics.median(later):.1f} MB; peaks, while a file of the lake is written, {max(later):.1f} MB"
     )
 
 
