@@ -65,7 +65,7 @@ def main() -> None:
     early = statistics.median(memory for _, memory, _ in seen[: len(seen) // 3] or seen)
     Console().print(
         f"{seen[-1][2]:,} messages in {seen[-1][0]:.0f} s; resident memory: median of the first third {early:.1f} MB, "
-        f"of the rest {statistics.median(later):.1f} MB; peaks, while a file of the lake is written, {max(later):.1f} MB"
+        f"of the rest {statistics.median(later):.1f} MB; peaks, while the lake is written, {max(later):.1f} MB"
     )
 
 
