@@ -8,9 +8,10 @@ import logging
 import random
 import sqlite3
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -25,7 +26,6 @@ from collector.status import SinkStatus, SourceStatus, Status
 from config.plant import Plant, Point, Source
 from config.plant import Sink as SinkConfig
 from config.schema import SAMPLE
-from config.status import BAD
 from connectors import base as connectors
 from connectors.base import Readings, Refused, SourceLost, SourceRefused
 
@@ -33,10 +33,18 @@ log = logging.getLogger("plantproof.agent")
 
 BACK_OFF_S = (0.5, 30.0)
 """First and longest pause between tries [s]."""
+BEGINNING_S = 1.0
+"""What comes so soon after connecting [s] may be what a broker retains, and no sign that the link is of use."""
+HASTE_S = 3.0
+"""Longest pause after a link that brought good rows at its beginning alone [s]."""
 PENDING_ROWS = 500_000
 """So many rows may wait for a commit; then sources wait."""
 PENDING_BYTES = 2**20
 """So much of texts, and of messages for the quarantine, may wait for a commit [B]; then sources wait."""
+BURST_ROWS = 20
+"""A burst of rows takes as much memory as so many rows more; an acknowledgement may hang on it."""
+REFUSED_BYTES = 512
+"""What a message for the quarantine takes beside its payload [B]."""
 TOKENS = 20_000
 """So many messages of a source are known by name, should a broker send them again."""
 TAIL_BATCHES = 200
@@ -58,6 +66,16 @@ DRAIN_S = 30.0
 """How long a stopping agent lets its sinks drain [s]."""
 
 
+@dataclass(slots=True)
+class _Held:
+    """How a link did: monotonic times [s]."""
+
+    since: float | None = None
+    """When it was connected."""
+    good: float | None = None
+    """When the last good rows came over it that were not known yet."""
+
+
 class Agent:
     """Collects a plant's samples until `stop` is called; `run` may be called once."""
 
@@ -70,7 +88,7 @@ class Agent:
         self.ids = pl.Series("point", [p.point for p in self.points], dtype=pl.String)
         self.status = Status(agent=name, plant=plant.id)
         self._pending: list[Rows] = []
-        self._acknowledge: list[Callable[[], None]] = []
+        self._acknowledge: list[tuple[str, Callable[[], None]]] = []
         self._refused: list[tuple[str, Refused]] = []
         self._tokens: dict[str, list[int]] = {}
         self._taken: dict[str, deque[int]] = {}
@@ -85,6 +103,8 @@ class Agent:
         self._all_committed = asyncio.Event()
         self._named = 0
         """The last batch before all known messages were named again."""
+        self._written: Counter[str] = Counter()
+        """So many names of each source were written since then."""
         self._losses: dict[str, Losses] = {}
         self._doubts: dict[str, Losses] = {}
         self._links: dict[str, tuple[connectors.Connector, Intake]] = {}
@@ -185,9 +205,9 @@ class Agent:
                 intake.linked()
                 self._losses[source.id], self._doubts[source.id] = Losses(connector.faults), Losses(connector.flags)
                 self._links[source.id] = connector, intake
-                before = status.readings
+                held = _Held()
                 try:
-                    await self._collect(source.id, connector, intake, repeats, status)
+                    await self._collect(source.id, connector, intake, repeats, status, held)
                 except SourceLost as error:
                     status.state, status.error = "lost", str(error)
                 except SourceRefused as error:
@@ -202,7 +222,7 @@ class Agent:
                     self._note_losses(source.id)
                 self._add(intake.lost(time.time_ns()))
                 log.warning("source %s is %s: %s", source.id, status.state, status.error)
-                pause = _pause(status, pause, came=status.readings > before)
+                pause = _pause(status, pause, held)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads reconnects, no secret
                 pause = min(pause * 2, BACK_OFF_S[1])
         finally:
@@ -220,25 +240,34 @@ class Agent:
             return None
 
     async def _collect(
-        self, source: str, connector: connectors.Connector, intake: Intake, repeats: Repeats, status: SourceStatus
+        self,
+        source: str,
+        connector: connectors.Connector,
+        intake: Intake,
+        repeats: Repeats,
+        status: SourceStatus,
+        held: _Held,
     ) -> None:
         stalls = self._stalls
         await connector.connect()
+        held.since = time.monotonic()
         status.state, status.error = "connected", ""
         status.connects += 1
         log.info("source %s is connected: %d points", source, status.points)
         async for readings in connector.readings():
             status.readings += 1
-            if _is_data(readings):
+            if intake.says_something(readings):
                 status.last_data = time.monotonic()
             fresh = repeats.drop(readings) if readings.may_repeat else readings
+            if len(fresh.points) and intake.says_something(fresh):
+                held.good = time.monotonic()
             rows = intake.fill(fresh) if readings.historic else intake.take(fresh)
             status.filled += len(fresh.points) if readings.historic else 0
             status.rows += sum(len(r) for r in rows)
             self._add(rows)
             self._keep_messages(source, readings)
             if readings.acknowledge is not None:
-                self._acknowledge.append(readings.acknowledge)
+                self._acknowledge.append((source, readings.acknowledge))
                 if readings.urgent and not self.status.spool.get("error"):
                     self._due.set()
             await self._room.wait()
@@ -264,18 +293,26 @@ class Agent:
     def _keep_messages(self, source: str, readings: Readings) -> None:
         """Let the next commit hold which messages it came from, and put aside those that did not fit."""
         self._refused += [(source, one) for one in readings.refused]
-        self._bytes += sum(len(one.payload) for one in readings.refused)
+        self._bytes += _refused_size(readings.refused)
         if readings.tokens:
-            self._tokens.setdefault(source, []).extend(readings.tokens)
-            self._taken[source].extend(readings.tokens)
+            waiting, known = self._tokens.setdefault(source, []), self._taken[source]
+            waiting.extend(readings.tokens)
+            known.extend(readings.tokens)
+            del waiting[: -(known.maxlen or TOKENS)]
         self._look_at_room()
 
     def _tail(self) -> tuple[pl.DataFrame, dict[str, list[int]]]:
         """Return the last batches of the spool, which a broker may deliver again, and the messages they came from."""
         after = max(0, self.spool.last - TAIL_BATCHES)
-        payloads = [r.payload for r in self.spool.read(after, TAIL_BYTES)]
-        frame = _decode(payloads) if payloads else pl.DataFrame(schema=dict(SAMPLE))
-        return frame, self.spool.tokens(after)
+        frames = [pl.DataFrame(schema=dict(SAMPLE))]
+        try:
+            for record in self.spool.read(after, TAIL_BYTES):
+                frames.append(pl.read_ipc(io.BytesIO(record.payload)))  # noqa: PERF401  those before a fault count
+        except (sqlite3.Error, OSError, pl.exceptions.PolarsError) as error:
+            # A row that is delivered again is stored twice then, which is better than no row at all.
+            self.spool.ledger.add("tail not read", f"rows of the last batches: {error}")
+            log.error("spool: rows of the last batches cannot be read: %s", error)  # noqa: TRY400
+        return pl.concat(frames), self.spool.tokens(after)
 
     def _add(self, rows: list[Rows]) -> None:
         self._pending += rows
@@ -285,7 +322,8 @@ class Agent:
 
     def _look_at_room(self) -> None:
         """Let sources wait while too much waits for a commit, and commit it at once."""
-        if self._rows > PENDING_ROWS or self._bytes > PENDING_BYTES:
+        bursts = max(len(self._pending), len(self._acknowledge))
+        if self._rows + BURST_ROWS * bursts > PENDING_ROWS or self._bytes > PENDING_BYTES:
             self._room.clear()
             if not self.status.spool.get("error"):
                 self._due.set()
@@ -305,8 +343,8 @@ class Agent:
         rows, acknowledge, refused = self._pending, self._acknowledge, self._refused
         if not rows and not acknowledge and not refused:
             return
-        tokens = self._names()
-        self._pending, self._acknowledge, self._refused, self._tokens, count = [], [], [], {}, self._rows
+        tokens = self._names() if rows else {}  # names are written beside rows; others wait for the next ones
+        self._pending, self._acknowledge, self._refused, count = [], [], [], self._rows
         self._rows = self._bytes = 0
         if rows or refused:
             self._commit_began = time.monotonic()
@@ -323,25 +361,45 @@ class Agent:
             finally:
                 self._commit_began = None
         self._committed_rows += count
+        self._written.update({source: len(some) for source, some in tokens.items()})
         self.status.spool.pop("error", None)
         self._room.set()
-        for call in acknowledge:
-            call()
+        self._tell(acknowledge)
         async with self._committed:
             self._committed.notify_all()
+
+    def _tell(self, acknowledge: list[tuple[str, Callable[[], None]]]) -> None:
+        """Acknowledge what is committed; a link that cannot take it ends nobody else's, and the broker asks again."""
+        failed: dict[str, list[Exception]] = {}
+        for source, call in acknowledge:
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001  told below, once for all of a source
+                failed.setdefault(source, []).append(error)
+        for source, errors in failed.items():
+            self.spool.ledger.add("connector fault", repr(errors[0]), source=source, unacknowledged=len(errors))
+            log.error("source %s: %d acknowledgements failed", source, len(errors), exc_info=errors[0])
 
     def _names(self) -> dict[str, list[int]]:
         """Return the names of messages that the next batch is to hold.
 
-        Now and then these are all that are known: the tail is short where another source fills it, and a broker that
-        was away meanwhile delivers again what it had no acknowledgement for.
+        Now and then these are all that are known of a source: the tail is short where another source fills it, and a
+        broker that was away meanwhile delivers again what it had no acknowledgement for. Where all of them were
+        written since the last time they are in the tail.
         """
-        if self.spool.last - self._named < TAIL_BATCHES // 2:
-            return self._tokens
-        self._named = self.spool.last
-        return {source: list(names) for source, names in self._taken.items() if names}
+        tokens, self._tokens = self._tokens, {}
+        anew = self.spool.last - self._named >= TAIL_BATCHES // 2
+        if anew:
+            self._named = self.spool.last
+            for source, known in self._taken.items():
+                if self._written[source] < len(known):
+                    tokens[source] = list(known)
+            self._written.clear()
+        return tokens
 
-    def _keep(self, rows: list[Rows], acknowledge: list[Callable[[], None]], count: int, error: Exception) -> None:
+    def _keep(
+        self, rows: list[Rows], acknowledge: list[tuple[str, Callable[[], None]]], count: int, error: Exception
+    ) -> None:
         """Keep what could not be committed for the next try; beyond PENDING_ROWS the sources wait."""
         self._pending = rows + self._pending
         self._acknowledge = acknowledge + self._acknowledge
@@ -350,7 +408,7 @@ class Agent:
             self.spool.ledger.add("commit failed", str(error), rows=count)
             log.error("spool: %s; samples are kept in memory and tried again", error)
         self.status.spool["error"] = str(error)
-        self._bytes = sum(map(_text_size, self._pending)) + sum(len(one.payload) for _, one in self._refused)
+        self._bytes = sum(map(_text_size, self._pending)) + _refused_size(one for _, one in self._refused)
         self._look_at_room()
         if isinstance(error, SpoolFull):
             self._room.clear()
@@ -466,18 +524,20 @@ class Agent:
             log.error("status: %s", error)  # noqa: TRY400
 
 
-def _is_data(readings: Readings) -> bool:
-    """Return whether a source says something: values that are not all bad, or that values stand."""
-    if not len(readings.points):
-        return readings.stands is None or len(readings.stands) > 0
-    return bool((readings.status >> 30 != BAD >> 30).any())
+def _pause(status: SourceStatus, pause: float, held: _Held) -> float:
+    """Return how long to wait before the next try [s]: the first pause again where the link was of use.
 
-
-def _pause(status: SourceStatus, pause: float, *, came: bool) -> float:
-    """Return how long to wait before the next try [s]: the first pause again where data `came` meanwhile."""
+    A broker gives what it retains with each link: rows that came at its beginning alone are no reason for haste.
+    """
     if status.state == "refused":  # a wrong password that is tried often locks the account
         return BACK_OFF_S[1]
-    return BACK_OFF_S[0] if came else pause
+    if held.since is None:
+        return pause
+    if held.good is not None and held.good - held.since >= BEGINNING_S:
+        return BACK_OFF_S[0]
+    if time.monotonic() - held.since > BACK_OFF_S[1]:
+        return BACK_OFF_S[0]
+    return min(pause, HASTE_S) if held.good is not None else pause
 
 
 def _expected(source: Source, points: list[Point]) -> int:
@@ -512,3 +572,8 @@ def _decode_some(payloads: list[bytes]) -> tuple[pl.DataFrame, int]:
 def _text_size(rows: Rows) -> int:
     """Return how long the rows' texts are [characters]."""
     return sum(map(len, filter(None, rows.text))) if rows.text is not None else 0
+
+
+def _refused_size(refused: Iterable[Refused]) -> int:
+    """Return what messages for the quarantine take in memory, about [B]."""
+    return sum(len(one.payload) + REFUSED_BYTES for one in refused)

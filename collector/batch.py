@@ -14,6 +14,7 @@ from config.schema import SAMPLE
 from config.status import (
     BAD,
     BAD_CONFIGURATION_ERROR,
+    BAD_DATA_LOST,
     BAD_NO_COMMUNICATION,
     BAD_NODE_ID_UNKNOWN,
     BAD_OUT_OF_RANGE,
@@ -49,12 +50,17 @@ class Rows:
 
 _NOT_KNOWN = np.array([BAD_NODE_ID_UNKNOWN, BAD_CONFIGURATION_ERROR, BAD_NO_COMMUNICATION, BAD_SHUTDOWN], np.uint32)
 """StatusCodes of points that a source does not have, and of a link that is none."""
+_OUR_WORD = np.append(_NOT_KNOWN, np.uint32(BAD_DATA_LOST))
+"""StatusCodes of what is known of a source, by our clock, and not said by it of its past."""
 
 
 class Intake:
     """One source's change filter: a row is stored when its value or status changes, and at each heartbeat.
 
     The link's end is a change as well: `lost` makes one bad row per point that was not bad for that reason before.
+
+    What stands is what came last. Of a source that speaks when it will (a publisher that empties its buffer after it
+    spoke of now) it is the value with the newest source time: a row that is older is stored, and no more.
     """
 
     def __init__(self, points: Sequence[Point], first: int, *, quiet: bool = False) -> None:
@@ -68,13 +74,12 @@ class Intake:
         self.valid = np.zeros(n, np.bool_)
         self.status = np.full(n, BAD_NO_COMMUNICATION, np.uint32)
         self.text = np.full(n, None, np.object_)
-        self.ts = np.full(n, NS_NULL, np.int64)  # of the last stored row
-        self.source_ts = np.full(n, NS_NULL, np.int64)  # as the source gave it last
-        self.stored = np.full(n, NS_NULL, np.int64)  # receive time of the last stored row
-        self.owed = np.zeros(
-            n, np.bool_
-        )  # whether the last stored row came late: a newer one with another value stands
-        self.cut = np.zeros(n, np.bool_)  # whether the last stored row is our own word that the link is lost
+        self.ts = np.full(n, NS_NULL, np.int64)  # of the newest stored row
+        self.source_ts = np.full(n, NS_NULL, np.int64)  # of what stands, as the source gave it last
+        self.newest = np.full(n, NS_NULL, np.int64)  # newest source time of all that it said of itself
+        self.stored = np.full(n, NS_NULL, np.int64)  # receive time of the last row that was stored as the newest
+        self.owed = np.zeros(n, np.bool_)  # whether the newest stored row is not what stands: that is to be stored
+        self.cut = np.zeros(n, np.bool_)  # whether what stands is our own word that the link is lost
         self.heartbeat = np.array([p.heartbeat for p in points], np.int64)
         self.lag = np.array([max(p.period or 0, p.sampling or 0) for p in points], np.int64)
         self.deadband = np.array([p.deadband for p in points])
@@ -89,6 +94,7 @@ class Intake:
         self._known = np.full(n, NS_NULL, np.int64)  # the same by the source's clock
         self._offset = 0  # the source's clock less ours [ns]
         self._answered = np.zeros(n, np.bool_)  # whether the source knows the point, since the link was made
+        self._spoke = np.zeros(n, np.bool_)  # whether it ever spoke of the point, and did not say since that it is gone
         expect = [p.period or 0 if p.mode == "poll" and not quiet else max(p.period or 0, p.heartbeat) for p in points]
         self._fresh_ns = FRESH_PERIODS * np.array(expect, np.int64)
 
@@ -118,9 +124,20 @@ class Intake:
 
         What the source itself says not to have, or to be dead, is bad, and is not waited for.
         """
-        seen = self._answered & (self._heard != NS_NULL)
-        old = seen & (now_ns - np.where(seen, self._heard, now_ns) > self._fresh_ns)
+        old = self._spoke & (now_ns - np.where(self._spoke, self._heard, now_ns) > self._fresh_ns)
         return int(old.sum()) if self._quiet else 0
+
+    def says_something(self, readings: Readings) -> bool:
+        """Return whether a source says anything of its values: rows that are not all bad, or that such values stand."""
+        if len(readings.points):
+            return bool((readings.status >> 30 != BAD >> 30).any())
+        if readings.stands is None:
+            return True
+        return bool((self._has_value(readings.stands) & (self.status[readings.stands] < BAD)).any())
+
+    def _has_value(self, points: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return where a number or a text stands."""
+        return self.valid[points] | np.array([t is not None for t in self.text[points]], np.bool_)
 
     def recover(self, samples: pl.DataFrame) -> None:
         """Remember from SAMPLE rows of before a restart when each point's last good value was."""
@@ -182,7 +199,8 @@ class Intake:
         points, ts = readings.points[order], readings.ts[order]
         first = np.ones(len(points), np.bool_)
         first[1:] = points[1:] != points[:-1]
-        before = np.where(first, np.maximum(self.ts[points], self.source_ts[points]), np.roll(ts, 1))
+        known = np.maximum(np.maximum(self.ts, self.source_ts), self.newest)
+        before = np.where(first, known[points], np.roll(ts, 1))
         wild = (ts <= before) | (self.deadband[points] > 0) | self.cut[points]
         return order[~np.isin(points, points[wild])]
 
@@ -207,6 +225,8 @@ class Intake:
         due |= recv - np.where(stored == NS_NULL, 0, stored) >= self.heartbeat[points]
         keep = changed | (first & due) | self.always[points]
         self.source_ts[points[last]] = ts[last]
+        own = ~np.isin(status, _OUR_WORD)
+        np.maximum.at(self.newest, points[own], ts[own])
         kept = points[keep]  # of a point that is kept several times the last one stays
         self.value[kept], self.valid[kept], self.status[kept] = value[keep], valid[keep], status[keep]
         self.text[kept], self.ts[kept], self.stored[kept] = words[keep], ts[keep], recv
@@ -232,7 +252,8 @@ class Intake:
         # Nobody knows what the source did until the loss was noticed: the gap begins with the last word of a
         # subscription, or when the first poll was missed, by the source's clock; and after the last row, not among
         # the rows before it.
-        heard, known, now = self._heard.copy(), self._known.copy(), now_ns + self._offset
+        heard, known, spoke = self._heard.copy(), self._known.copy(), self._spoke.copy()
+        now = now_ns + self._offset
         # What changed within the last sampling interval may not have been in the last message.
         due = np.where(known[live] != NS_NULL, known[live], now)
         due += np.where(self.subscribed[live], 1 - self.lag[live], self.lag[live])
@@ -243,7 +264,8 @@ class Intake:
         stray = (self.ts[live] > now + AHEAD_NS) & (self.source_ts[live] <= now + AHEAD_NS)
         last = np.where(stray, NS_NULL, self.ts[live])
         rows = self.take(replace(gap, ts=np.maximum(begin, last + 1)))
-        self.cut[live], self._heard, self._known = True, heard, known  # our own word is none of the source
+        # Our own word is none of the source.
+        self.cut[live], self._heard, self._known, self._spoke = True, heard, known, spoke
         return rows
 
     def shutdown(self, now_ns: int) -> list[Rows]:
@@ -274,7 +296,7 @@ class Intake:
         points, status = readings.points, readings.status
         self._heard[points] = readings.ts_recv
         self._known[points] = self._clock(readings)
-        self._answered[points] = ~np.isin(status, _NOT_KNOWN)
+        self._answered[points] = self._spoke[points] = ~np.isin(status, _NOT_KNOWN)
         now = readings.ts_recv + self._offset
         # A time in the future must not hide from a later look at the history what is still to come.
         np.maximum.at(self.good_ts, points, np.where(status < BAD, np.minimum(readings.ts, now), NS_NULL))
@@ -286,8 +308,9 @@ class Intake:
             stands[readings.stands] = True
         self._heard[stands] = readings.ts_recv
         self._known[stands] = self._clock(readings)
-        points = np.flatnonzero(stands & (self.valid | np.array([t is not None for t in self.text], np.bool_)))
-        points = points[readings.ts_recv - self.stored[points] >= self.heartbeat[points]]
+        points = np.flatnonzero(stands)
+        points = points[self._has_value(points)]
+        points = points[self.owed[points] | (readings.ts_recv - self.stored[points] >= self.heartbeat[points])]
         if not len(points):
             return []
         again = Readings(
@@ -309,27 +332,41 @@ class Intake:
         changed = (status != self.status[points]) | (valid != self.valid[points]) | (words != self.text[points])
         changed |= valid & _moved(value, self.value[points], self.deadband[points])
         # A source's clock that was ahead and was set right begins anew; what it said of the future stands alone.
-        last, now = self.ts[points], readings.ts_recv + self._offset
-        last = np.where((last > now + AHEAD_NS) & (ts <= now + AHEAD_NS), NS_NULL, last)
+        now = readings.ts_recv + self._offset
+
+        def before(known: NDArray[np.int64]) -> NDArray[np.int64]:
+            return np.where((known[points] > now + AHEAD_NS) & (ts <= now + AHEAD_NS), NS_NULL, known[points])
+
+        last, newest = before(self.ts), before(self.newest)
         never = self.stored[points] == NS_NULL
-        due = never | (readings.ts_recv - np.where(never, 0, self.stored[points]) >= self.heartbeat[points])
+        beat = never | (readings.ts_recv - np.where(never, 0, self.stored[points]) >= self.heartbeat[points])
         back_in_time = ~never & (readings.ts_recv < self.stored[points])  # our clock was set back
-        due |= back_in_time | self.owed[points]
+        own = ~np.isin(status, _OUR_WORD)
+        late = (ts < newest) & own & ~back_in_time & self._quiet
+        self.newest[points[own]] = np.where(back_in_time, ts, np.maximum(newest, ts))[own]
         # A source that stamps changes only says the same sample again: a heartbeat says that it stood one period ago.
         again = ~changed & ~never & (ts == self.source_ts[points])
-        moved = again | (~changed & ~back_in_time & ~self.always[points] & (ts <= last))
-        self.source_ts[points] = ts
+        self.source_ts[points[~late]] = ts[~late]
+        # What a quiet source says after a gap is a message of its own, kept for us meanwhile: only where its clock is
+        # so far behind that the gap would stay the newest row for a heartbeat, the value is said to stand now.
+        moved = again | (~changed & ~back_in_time & ~self.always[points] & (ts <= last) & (beat | (not self._quiet)))
+        # After a gap a value that stood all the while bears its old time; it is known again only from now.
+        moved |= self.cut[points] & (ts <= last) & (not self._quiet)
+        moved &= ~late
         ts[moved] = np.maximum(now - self.lag[points], last + 1)[moved]
-        # After a gap a value that stood all the while bears its old time; it is known again only from now. What a
-        # quiet source says after a gap is a message of its own, kept for us meanwhile.
-        back = self.cut[points] & (ts <= last) & (not self._quiet)
-        ts[back] = np.maximum(now - self.lag[points], last + 1)[back]
-        late = (ts < last) & ~back_in_time
-        keep = changed | due | (self.always[points] & ~again)
+        # An older row says nothing new where it is equal to what stands and no stored row lies between them.
+        inside = late & ~changed & (ts > last) & ~self.owed[points]
+        due = beat | back_in_time | self.owed[points] | late
+        keep = (changed | due | (self.always[points] & ~again)) & ~(inside & ~self.always[points])
+        beyond = back_in_time | (ts > last) | ((ts == last) & ~self.cut[points] & ~self.owed[points])
+        newer, stood, behind = keep & beyond, keep & ~late, keep & late & (ts > last)
+        self.ts[points[newer]] = ts[newer]
+        self.owed[points[behind]] |= changed[behind]
+        kept = points[stood]
+        self.value[kept], self.valid[kept], self.status[kept] = value[stood], valid[stood], status[stood]
+        self.text[kept], self.cut[kept], self.owed[kept] = words[stood], False, ~beyond[stood]
+        self.stored[points[stood & (beyond | never)]] = readings.ts_recv
         kept = points[keep]
-        self.value[kept], self.valid[kept], self.status[kept] = value[keep], valid[keep], status[keep]
-        self.text[kept], self.ts[kept], self.stored[kept] = words[keep], ts[keep], readings.ts_recv
-        self.cut[kept], self.owed[kept] = False, late[keep]
         return Rows(
             points=kept + self.first,
             ts=ts[keep],

@@ -27,6 +27,8 @@ class Quarantine:
     def __init__(self, folder: Path, ledger: Ledger, *, most: int = MOST) -> None:
         """Take where it lies, and the ledger that is told when the oldest messages make room [B]."""
         self._file, self._older, self._ledger, self._most = folder / NAME, folder / OLDER, ledger, most
+        self._entered = False
+        """Whether the folder's entries, and its own, survive a power cut."""
 
     def add(self, refused: Iterable[tuple[str, Refused]]) -> None:
         """Append messages, each with its source, and sync them; raises OSError, and nothing of them counts then."""
@@ -45,6 +47,10 @@ class Quarantine:
                 raise
         finally:
             os.close(handle)
+        if not self._entered:
+            host.sync_folder(self._file.parent)
+            host.sync_folder(self._file.parent.parent)
+            self._entered = True
 
     def _make_room(self) -> None:
         if not self._file.exists():
@@ -55,6 +61,7 @@ class Quarantine:
             with self._older.open("rb") as file:
                 count = sum(1 for _ in file)
             self._ledger.add("dropped", "quarantine full, oldest messages dropped", messages=count)
+        self._entered = False
         self._file.replace(self._older)
         host.sync_folder(self._file.parent)
 

@@ -21,6 +21,8 @@ from collector import host
 from collector.ledger import Ledger
 
 FORMAT = 1
+NAMES_BYTES = 64
+"""What a row of the message table takes beside its names [B]."""
 
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS batch (
@@ -161,7 +163,7 @@ class Spool:
 
     @property
     def size(self) -> int:
-        """Bytes of all segments, as far as payloads say [B]."""
+        """Bytes of all segments, as far as payloads and names of messages say [B]."""
         return sum(s.size for s in self.segments)
 
     def put(self, payload: bytes, rows: int, tokens: Mapping[str, Sequence[int]] | None = None) -> int:
@@ -170,7 +172,8 @@ class Spool:
         Returns its sequence number. Raises SpoolFull (nothing written) or sqlite3.Error (not acknowledged; may be put
         again).
         """
-        self._make_room(len(payload))
+        need = len(payload) + sum(NAMES_BYTES + 8 * len(some) for some in (tokens or {}).values())
+        self._make_room(need)
         segment = self._writable()
         seq = self.last + 1
         try:
@@ -183,7 +186,7 @@ class Spool:
             raise
         self.last = segment.last = seq
         segment.rows += rows
-        segment.size += len(payload)
+        segment.size += need
         return seq
 
     @staticmethod
@@ -197,15 +200,22 @@ class Spool:
         connection.execute("COMMIT")
 
     def tokens(self, after: int) -> dict[str, list[int]]:
-        """Return the names of the messages in batches above `after`, of each source, oldest first."""
+        """Return the names of the messages in batches above `after`, of each source, oldest first.
+
+        What cannot be read of a segment is left out, and stands in the ledger.
+        """
         found: dict[str, list[int]] = {}
         for segment in self.segments:
             if segment.last > after:
-                rows = segment.open().execute(
-                    "SELECT source, tokens FROM message WHERE seq > ? ORDER BY seq, rowid", (after,)
-                )
-                for source, some in rows:
-                    found.setdefault(source, []).extend(np.frombuffer(some, np.int64).tolist())
+                try:
+                    rows = segment.open().execute(
+                        "SELECT source, tokens FROM message WHERE seq > ? ORDER BY seq, rowid", (after,)
+                    )
+                    for source, some in rows:
+                        names = np.frombuffer(some, np.int64).tolist()
+                        found.setdefault(source, []).extend(names)
+                except (sqlite3.Error, ValueError) as error:  # ValueError: bytes that are no whole names
+                    self.ledger.add("tail not read", f"names of messages: {error}", segment=segment.path.name)
         return found
 
     def _new(self) -> Segment:

@@ -4,6 +4,8 @@ import fnmatch
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import combinations
+from urllib.parse import urlsplit
 
 from config.faults import Fault
 from config.plant import Calendar, Plant, Point, groups
@@ -13,6 +15,8 @@ _METERS = {"energy": ("energy", "volume", "mass"), "power": ("power",)}
 _MODBUS = ("scale_register", "no_value")
 _ONCE = ("state", "product", "ideal_cycle")
 _COUNTING = ("total", "good", "reject", "rework")
+_MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+"""What a URL means that names no port."""
 
 Places = Mapping[tuple[str, str], str]
 
@@ -20,6 +24,7 @@ Places = Mapping[tuple[str, str], str]
 def cross_check(plant: Plant, places: Places) -> Iterator[Fault]:
     """Yield the faults of a plant whose parts are each sound; `places` says where each part stands."""
     yield from _twice(plant)
+    yield from _one_session(plant)
     if plant.id in {*(a.asset for a in plant.assets), *groups(a.asset for a in plant.assets)}:
         rule = "is the id of an asset or group as well, so results could not tell them apart"
         yield Fault("plant.toml: plant.id", "plant", plant.id, rule, "give the plant an id of its own")
@@ -55,6 +60,33 @@ def _twice(plant: Plant) -> Iterator[Fault]:
         if count > 1:
             rule = f"has {count} rows for asset {asset}"
             yield Fault("products.csv", "product", product, rule, "keep one ideal cycle for each product and asset")
+
+
+def _one_session(plant: Plant) -> Iterator[Fault]:
+    """Look for sources that would be one client to a broker: it throws one out for the other, again and again."""
+    clients = [
+        (n, source, broker)
+        for n, source in enumerate(plant.sources, 1)
+        if source.kind == "mqtt" and source.client_id and (broker := _broker(source.url)) is not None
+    ]
+    told = set()
+    for (_, first, its), (n, second, broker) in combinations(clients, 2):
+        one_agent = first.agent == second.agent or "" in (first.agent, second.agent)
+        if its == broker and first.client_id == second.client_id and one_agent and n not in told:
+            told.add(n)
+            rule = f"is that of source {first.id} too, and the broker {broker} keeps one session for each"
+            place = f"plant.toml: source[{n}].client_id"
+            yield Fault(place, f"source {second.id}", second.client_id, rule, "give each source a client_id of its own")
+
+
+def _broker(url: str) -> str | None:
+    """Return host and port of a broker's URL, None where it has none; with or without TLS it is the same one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _MQTT_PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    return f"{parts.hostname}:{port}" if parts.hostname and port else None
 
 
 def _named(model: str, places: Places) -> list[str]:

@@ -6,8 +6,9 @@ import signal
 import sqlite3
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -273,3 +274,40 @@ def test_the_command_stops_on_sigterm_with_everything_in_the_lake(tmp_path):
     assert kept.filter(pl.col("status") == GOOD).height in (reads - 1, reads - 2)
     report = read_status(tmp_path / "var" / "spool" / "status.json")
     assert {s["state"] for s in report["sources"].values()} == {"stopped"}
+
+
+def test_a_tail_that_cannot_be_read_stops_no_start_and_is_told(tmp_path, monkeypatch):
+    real = SpoolOnDisk.read
+
+    def fails_at_first(self, *words):
+        monkeypatch.setattr(SpoolOnDisk, "read", real)
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(SpoolOnDisk, "read", fails_at_first)
+
+    async def collect():
+        ramp = Ramp()
+        async with ModbusServer({1: ramp}) as server:
+            plant = plant_for(tmp_path, [modbus("s", server.endpoint)], [Asset(asset="m")], [counter("reads", "s")])
+            async with running(plant, connected=False):
+                await until(lambda: ramp.reads > 10)
+        return plant
+
+    plant = asyncio.run(collect())
+    assert good_values(plant, "reads")
+    (told,) = [e for e in read_ledger(plant.root / "spool" / "ledger.jsonl") if e["event"] == "tail not read"]
+    assert "malformed" in told["reason"]
+
+
+def test_names_are_written_again_only_where_not_all_of_them_were_lately(tmp_path):
+    plant = plant_for(tmp_path, [modbus("s", "modbus+tcp://127.0.0.1:1")], [Asset(asset="m")], [counter("reads", "s")])
+    agent = Agent(plant)
+    agent.spool = SimpleNamespace(last=100)
+    agent._taken = {"busy": deque([1, 2], maxlen=2), "idle": deque([3, 4], maxlen=2)}
+    agent._written["busy"] = 2
+    agent._tokens = {"busy": [2]}
+    assert agent._names() == {"busy": [2], "idle": [3, 4]}
+    agent.spool.last = 150
+    assert agent._names() == {}
+    agent.spool.last = 200
+    assert agent._names() == {"busy": [1, 2], "idle": [3, 4]}

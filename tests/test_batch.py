@@ -1,5 +1,7 @@
 """What is stored of what is read: changes, heartbeats and gaps."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 from hypothesis import given
@@ -171,24 +173,126 @@ ROW = st.tuples(
 )
 
 
-@given(st.lists(st.tuples(st.lists(ROW, min_size=1, max_size=12), st.integers(0, 15), st.booleans()), max_size=6))
-def test_a_burst_taken_at_once_is_the_same_as_its_rows_one_after_another(bursts):
+BURST = st.tuples(st.lists(ROW, max_size=12), st.integers(0, 15), st.booleans())
+"""Rows, none of them: word that values stand; seconds since the burst before; whether the link was lost before."""
+
+
+@given(st.lists(BURST, max_size=6), st.booleans())
+def test_a_burst_taken_at_once_is_the_same_as_its_rows_one_after_another(bursts, quiet):
     """Where a point's times rise in a burst it is compared at once: each row alone must come to the same."""
-    together, alone = Intake(POINTS, 0), Intake(POINTS, 0)
+    together, alone = Intake(POINTS, 0, quiet=quiet), Intake(POINTS, 0, quiet=quiet)
     now = 1000 * S
     for rows, wait, cut in bursts:
         now += wait * S
         if cut:
             assert taken(together.lost(now)) == taken(alone.lost(now))
         whole = burst(now, rows)
-        one_by_one = [row for n in range(len(rows)) for row in taken(alone.take(whole.take(np.array([n]))))]
+        parts = [whole.take(np.array([n])) for n in range(len(rows))] or [whole]
+        one_by_one = [row for part in parts for row in taken(alone.take(part))]
         assert taken(together.take(whole)) == sorted(one_by_one, key=lambda row: row[0])
-    for name in ("value", "valid", "status", "text", "ts", "source_ts", "stored", "owed", "cut", "good_ts"):
+    names = ("value", "valid", "status", "text", "ts", "source_ts", "newest", "stored", "owed", "cut", "good_ts")
+    for name in names:
         assert getattr(together, name).tolist().__repr__() == getattr(alone, name).tolist().__repr__(), name
 
 
+@given(st.lists(BURST, min_size=1, max_size=6))
+def test_of_a_publisher_stands_what_is_newest_by_its_own_time_and_the_lake_ends_with_it(bursts):
+    intake, now = Intake(POINTS, 0, quiet=True), 1000 * S
+    newest, rows_of = {}, []  # newest: what stands of each point, and from when on by its own time
+    for rows, wait, cut in bursts:
+        now += wait * S
+        if cut:
+            rows_of += taken(intake.lost(now))
+            newest = {point: (at, None) for point, (at, _) in newest.items()}
+        rows_of += taken(intake.take(burst(now, rows)))
+        for point, seconds, value, status, text in rows:
+            said, at = (None if value is None else repr(value), status, text), now + seconds * S
+            before = newest.get(point, (0, None))[0]
+            if status == BAD_NO_COMMUNICATION:
+                newest[point] = before, said
+            elif at >= before:
+                newest[point] = at, said
+    now += 20 * S  # a heartbeat later; what was said to be then is past
+    rows_of += taken(intake.take(replace(burst(now, []), stands=np.array([0, 1, 2]))))
+    for point, (_, said) in newest.items():
+        if point == 1 or said is None or (said[0] is None and said[2] is None):
+            continue  # a deadband, and what has no value to stand
+        last = max(reversed([row for row in rows_of if row[0] == point]), key=lambda row: row[1])
+        assert (last[2] if last[3] else None, last[4], last[5]) == said
+
+
+def late(*messages):
+    """Rows of point a of (received, time, value) in seconds, given to a quiet source's intake one by one."""
+    intake = Intake(POINTS, 0, quiet=True)
+    return intake, [
+        row for recv, ts, v in messages for row in stored(intake, readings(recv * S, [0], [v], ts=[ts * S]))
+    ]
+
+
+def test_a_buffer_that_is_emptied_after_the_live_value_is_stored_whole_and_does_not_stand():
+    intake, kept = late((1000, 1000, 0.0), (1001, 400, 1.0), (1001, 401, 1.0), (1001, 402, 0.0))
+    assert sorted(kept) == [("a", 400, 1.0), ("a", 401, 1.0), ("a", 402, 0.0), ("a", 1000, 0.0)]
+    assert stored(intake, replace(readings(1020 * S, [], []), stands=np.array([0]))) == [("a", 1019, 0.0)]
+    assert intake.value[0] == 0.0
+
+
+def test_a_late_row_between_the_newest_stored_and_the_newest_said_lets_what_stands_be_stored_again_at_once():
+    intake, kept = late((1000, 1000, 0.0), (1005, 1005, 0.0), (1006, 1003, 1.0))
+    assert kept == [("a", 1000, 0.0), ("a", 1003, 1.0)]
+    assert stored(intake, replace(readings(1007 * S, [], []), stands=np.array([0]))) == [("a", 1006, 0.0)]
+
+
+def test_late_rows_after_a_gap_leave_it_the_newest_row_only_until_one_is_newer():
+    intake, kept = late((1000, 997, 1.0))
+    intake.lost(1003 * S)
+    for recv, ts in [(1005, 1000), (1005, 1001), (1005, 1002), (1006, 1003), (1007, 1004), (1008, 1005)]:
+        kept += stored(intake, readings(recv * S, [0], [1.0], ts=[ts * S]))
+    assert [ts for _, ts, _ in kept] == [997, 1000, 1001, 1002, 1003, 1004]
+
+
+def test_a_publisher_whose_clock_is_an_hour_behind_ends_a_gap_within_a_heartbeat():
+    intake, _ = late((10_000, 6_400, 1.0))
+    intake.lost(10_001 * S)
+    sent = [readings((10_000 + n) * S, [0], [1.0], ts=[(6_400 + n) * S]) for n in range(2, 20)]
+    kept = [row for one in sent for row in stored(intake, one)]
+    assert [ts for _, ts, _ in kept if ts > 10_001] == [10_010]
+
+
+def test_a_will_and_then_a_publisher_whose_clock_is_behind_stands_again():
+    intake, _ = late((1000, 995, 1.0))
+    stored(intake, readings(1010 * S, [0], [None], status=[BAD_NO_COMMUNICATION]))
+    stored(intake, readings(1012 * S, [0], [2.0], ts=[1007 * S]))
+    assert (intake.value[0], intake.status[0]) == (2.0, 0)
+    assert stored(intake, replace(readings(1013 * S, [], []), stands=np.array([0]))) == [("a", 1012, 2.0)]
+
+
+def test_a_point_that_was_heard_before_the_link_was_made_again_and_not_since_is_silent():
+    intake = Intake(POINTS, 0, quiet=True)
+    intake.linked()
+    stored(intake, readings(1000 * S, [0, 1], [1.0, 1.0]))
+    intake.lost(1001 * S)
+    intake.linked()
+    stored(intake, readings(1100 * S, [0], [1.0]))
+    assert intake.silent(1100 * S) == 1
+    assert intake.coverage(1100 * S)["monitored"] == 1
+    stored(intake, readings(1101 * S, [1], [None], status=[BAD_NO_COMMUNICATION]))  # it says itself that it is gone
+    assert intake.silent(1200 * S - 70 * S) == 0
+
+
+def test_word_that_values_stand_is_data_only_where_a_good_value_stands():
+    intake = Intake(POINTS, 0, quiet=True)
+    word = replace(readings(1000 * S, [], []), stands=np.array([0]))
+    assert not intake.says_something(word)
+    stored(intake, readings(1000 * S, [0, 1], [1.0, 1.0]))
+    assert intake.says_something(word)
+    assert not intake.says_something(replace(word, stands=np.array([2])))
+    stored(intake, readings(1001 * S, [0], [1.0], status=[0x80310000]))
+    assert not intake.says_something(word)
+    assert intake.says_something(replace(word, stands=None))
+
+
 def burst(now, rows):
-    points, seconds, values, status, text = (list(column) for column in zip(*rows, strict=True))
+    points, seconds, values, status, text = [list(c) for c in zip(*rows, strict=True)] or [[]] * 5
     return readings(now, points, values, ts=[now + s * S for s in seconds], status=status, text=text)
 
 

@@ -125,6 +125,52 @@ def test_a_plant_of_the_same_id_as_an_asset_or_group_is_a_fault(tmp_path):
     assert fault.place == "plant.toml:5: plant.id"
 
 
+def brokers(folder: Path, *sources: str) -> Path:
+    """Return the starter with further MQTT sources of client_id "gateway"; each is a URL, and an agent behind it."""
+    with (starter(folder) / "plant.toml").open("a", encoding="utf-8") as file:
+        for n, (url, _, agent) in enumerate(one.partition(" ") for one in sources):
+            head = f'[[source]]\nid = "m{n}"\nkind = "mqtt"\nclient_id = "gateway"\n'
+            file.write(f'\n{head}url = "{url}"\nagent = "{agent}"\n')
+    return folder
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        ("mqtt://h", "mqtt://h"),
+        ("mqtt://h", "mqtt://H:1883?version=5"),
+        ("mqtt://h:8883", "mqtts://h"),
+        ("ws://h/mqtt", "ws://h:80/"),
+        ("mqtt://h a1", "mqtt://h a1"),
+        ("mqtt://h a1", "mqtt://h"),
+    ],
+)
+def test_two_sources_that_would_be_one_client_to_a_broker_are_a_fault(tmp_path, sources):
+    (fault,) = faults(brokers(tmp_path, *sources))
+    assert re.fullmatch(r"plant\.toml:\d+: source\[5\]\.client_id", fault.place)
+    assert "source m1 'gateway': is that of source m0 too, and the broker h:" in str(fault)
+    assert fault.hint == "give each source a client_id of its own"
+
+
+def test_three_sources_of_one_client_are_a_fault_each_but_the_first(tmp_path):
+    found = faults(brokers(tmp_path, *["mqtt://h"] * 3))
+    assert [fault.thing for fault in found] == ["source m1", "source m2"]
+
+
+def test_one_client_id_at_two_brokers_or_of_two_agents_is_none(tmp_path):
+    load_plant(brokers(tmp_path, "mqtt://h", "mqtt://i", "mqtt://h:1884", "mqtt://j a1", "mqtt://j a2"))
+
+
+def test_sources_without_a_client_id_are_no_client_of_each_other(tmp_path):
+    path = brokers(tmp_path, "mqtt://h", "mqtt://h") / "plant.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace('client_id = "gateway"\n', ""), encoding="utf-8")
+    load_plant(tmp_path)
+
+
+def test_a_broker_s_url_that_is_none_is_told_by_others(tmp_path):
+    assert "client_id" not in "".join(map(str, faults(brokers(tmp_path, "mqtt://h:x", "mqtt://h:x", "h", "h"))))
+
+
 def test_a_table_that_is_missing_is_a_fault_of_its_own(tmp_path):
     (starter(tmp_path) / "points.csv").unlink()
     (fault,) = faults(tmp_path)

@@ -274,6 +274,11 @@ def test_a_time_that_the_address_s_format_cannot_have_is_told():
         ({"keepalive": 10**8}, "keepalive 100ms: MQTT has 1s to 65535s; write such as 10s"),
         ({"keepalive": 10**14}, "MQTT has 1s to 65535s"),
         ({"max_packet": 2**29}, "max_packet 536870912 B: MQTT has none beyond 256MiB; write such as 4MiB"),
+        ({"max_packet": 4095}, "max_packet 4095 B is less than the broker's own answers may have; write 4KiB or more"),
+        ({"client_id": "a\0b"}, r"client_id 'a\x00b' is no text of MQTT: at most 65,535 bytes of UTF-8 without NUL"),
+        ({"client_id": "\ud800"}, r"client_id '\ud800' is no text of MQTT"),
+        ({"client_id": "x" * 65_536}, "…' is no text of MQTT".replace("…", r"\u2026")),
+        ({"client_id": "温" * 21_846}, "is no text of MQTT"),
         ({"password": "x"}, "password without user: the broker would not look at it; write the user as well"),
         ({"share": "g"}, "share 'g' is a word without / + #, beside a client_id of the source's own; write both"),
         ({"share": "a/b", "client_id": "c"}, "share 'a/b' is a word"),
@@ -298,6 +303,8 @@ def test_a_faulty_source_is_told_with_what_to_write(settings, told):
         ([{"topic": "a", "will": "s+"}], "will 's+': the wildcards"),
         ([{"topic": "a", "will": "s#online"}], "will 'online' is no JSON Pointer"),
         ([{"topic": "#"}, {"topic": "a"}], "topic 'a': topic '#' above it covers it, so that nothing is read by it"),
+        ([{"topic": "spBv1.0/#"}], "topic 'spBv1.0/#': Sparkplug says itself how its messages are read; remove the"),
+        ([{"topic": "spBv1.0/+/NDATA/{n}"}], "Sparkplug says itself how its messages are read; remove the table"),
         ([{"topic": "a/{m}"}, {"topic": "b"}, {"topic": "a/+"}], "topic 'a/+': topic 'a/{m}' above it covers it"),
     ],
 )
@@ -314,6 +321,10 @@ def test_sound_tables_have_no_fault():
     settings = {"client_id": "gateway", "user": "u", "password": "p", "ca": "ca.pem"}
     assert mqtt.check_source(source(*topics, url="mqtts://h", **settings)) is None
     assert mqtt.check_source(source(*topics[1:], url="mqtts://h", share="agents", **settings)) is None
+
+
+def test_the_longest_client_id_and_the_smallest_max_packet_are_sound():
+    assert mqtt.check_source(source(client_id="x" * 65_535, max_packet=4096)) is None
 
 
 def test_a_group_that_shares_messages_can_follow_neither_a_last_will_nor_a_sequence():

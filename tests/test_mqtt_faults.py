@@ -15,9 +15,11 @@ import signal
 import sqlite3
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import paho.mqtt.client as paho
 import polars as pl
 import pytest
@@ -25,12 +27,15 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import collector.agent
 import collector.quarantine
-from collector.ledger import read_ledger
+from collector.agent import PENDING_ROWS, Agent
+from collector.batch import Intake
+from collector.ledger import Ledger, read_ledger
 from collector.quarantine import NAME, Quarantine, read_quarantine
 from collector.spool import Spool
 from config.plant import Topic
 from config.status import BAD_NO_COMMUNICATION, GOOD, UNCERTAIN_LAST_USABLE_VALUE
-from connectors import mqtt
+from connectors.base import Refused, lost
+from connectors.mqtt.inbox import Inbox
 from tests.mqtt_peers import Numbers, Press, packet, scripted
 from tests.proxy import Proxy, pieces
 from tests.running import Asset, Point, Source, lake_of, plant_for, running, settle, until
@@ -558,6 +563,80 @@ def test_commits_that_fail_acknowledge_nothing_and_two_connections_later_all_is_
     within(60, run)
 
 
+def test_an_acknowledgement_that_fails_ends_neither_the_agent_nor_another_source(tmp_path, acknowledged):
+    async def run():
+        async with scripted() as sick, scripted() as sound:
+            sources = [source(sick.url), source(sound.url, id="r", client_id="gr")]
+            table = [point("a", "a"), point("b", "b", source="r")]
+            plant = plant_for(tmp_path, sources, [Asset(asset="a")], table)
+            async with running(plant, connected=False) as agent:
+                await up(agent)
+                await until(lambda: agent.status.sources["r"].state == "connected")
+
+                def fails():
+                    raise RuntimeError("the link is closing")
+
+                agent._acknowledge.append(("q", fails))
+                for peer, topic in ((sick, "a"), (sound, "b")):
+                    peer.send_messages([(topic, b"1")])
+                    await peer.until_acknowledged(1)
+                sound.send_messages([("b", b"2")])
+                await sound.until_acknowledged(2)
+            assert values(settle(plant, acknowledged), "b") == [1, 2]
+            (entry,) = ledger(plant, "connector fault")
+            assert (entry["source"], entry["unacknowledged"]) == ("q", 1)
+
+    within(20, run)
+
+
+@pytest.mark.parametrize("retained", [True, False])
+def test_a_link_that_breaks_soon_after_it_is_made_is_tried_more_and_more_seldom(tmp_path, monkeypatch, retained):
+    monkeypatch.setattr(collector.agent, "BACK_OFF_S", (0.1, 30.0))
+    monkeypatch.setattr(collector.agent, "HASTE_S", 0.8)
+
+    async def run():
+        async with scripted() as peer:
+            plant = plant_of(tmp_path, peer.url)
+            async with running(plant, connected=False) as agent:
+
+                async def breaks():
+                    while True:
+                        count = len(peer.filters)
+                        await until(lambda: len(peer.filters) > count)  # noqa: B023  called at once
+                        if retained:
+                            peer.send_messages([("plain", b"1")], flags=3)
+                        await asyncio.sleep(0.1)
+                        peer.close()
+
+                task = asyncio.create_task(breaks())
+                await asyncio.sleep(4)
+                task.cancel()
+                print(f"{link(agent).connects} connections in 4 s")
+                assert 2 <= link(agent).connects <= 11
+
+    within(20, run)
+
+
+def test_word_that_a_publisher_is_there_makes_nothing_fresh_where_no_value_stands(tmp_path):
+    async def run():
+        async with scripted() as peer:
+            topic = Topic(topic="m/{n}/data", will="m/{n}/status")
+            table = [point("p", "m/1/data#/v", heartbeat="1s", store="change")]
+            plant = plant_of(tmp_path, peer.url, table, period="100ms", topic=(topic,))
+            async with running(plant, connected=False) as agent:
+                await up(agent)
+                peer.send_messages([("m/1/status", b"online")])
+                await peer.until_acknowledged(1)
+                await asyncio.sleep(2)  # pings are answered meanwhile: the publisher is there
+                assert not agent.status.report()["sources"]["q"]["fresh"]
+                peer.send_messages([("m/1/data", b'{"v": 1}')])
+                await until(lambda: agent.status.report()["healthy"], 5)
+                await asyncio.sleep(4)
+                assert agent.status.report()["healthy"]
+
+    within(20, run)
+
+
 def test_status_is_not_healthy_while_one_topic_is_silent_for_three_heartbeats(tmp_path):
     async def run():
         async with scripted() as peer:
@@ -644,6 +723,63 @@ def test_what_is_put_aside_is_synced_before_it_is_acknowledged(tmp_path, quick, 
         assert events[0] == "synced"
 
     within(20, run)
+
+
+def test_the_name_of_a_new_file_of_what_is_put_aside_is_synced_and_its_folders(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def noted(handle):
+        synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    folder = tmp_path / "quarantine"
+    aside = Quarantine(folder, Ledger(tmp_path / "ledger.jsonl"), most=100)
+    one = Refused(place="t", reason="r", payload=b"x", size=1, received=1)
+    aside.add([("q", one)])
+    assert synced == [str(folder / NAME), str(folder), str(tmp_path)]
+    aside.add([("q", one)])  # the file before grew too large: there is a new one
+    assert synced[3:] == [str(folder), str(folder / NAME), str(folder), str(tmp_path)]
+
+
+def test_names_of_messages_that_brought_no_rows_are_written_with_the_next_rows(tmp_path):
+    async def run():
+        async with scripted() as peer:
+            plant = plant_of(tmp_path, peer.url)
+            async with running(plant, connected=False) as agent:
+                await up(agent)
+                peer.send_messages([("plain", b"1")])
+                await peer.until_acknowledged(1)
+                named, known = agent._named, len(agent.spool.tokens(0)["q"])
+                peer.send_messages([("cell", b"{")])
+                await peer.until_acknowledged(2)
+                assert agent._named == named
+                peer.send_messages([("plain", b"2")])
+                await peer.until_acknowledged(3)
+                assert agent.spool.tokens(0)["q"][-2:] == list(agent._taken["q"])[-2:]
+                assert len(agent.spool.tokens(0)["q"]) == known + 2
+
+    within(20, run)
+
+
+def test_what_waits_for_a_commit_is_bounded_by_what_it_takes_in_memory(tmp_path):
+    async def run():
+        async with scripted() as peer:
+            agent = Agent(plant_of(tmp_path, peer.url))
+            one = lost(np.array([0]), 1)
+            intake = Intake(agent.points, 0, quiet=True)
+            for count in range(1, PENDING_ROWS):
+                agent._add(intake.take(replace(one, ts=np.array([count]), status=np.array([count], np.uint32))))
+                if not agent._room.is_set():
+                    break
+            assert count < PENDING_ROWS // 10
+            agent = Agent(plant_of(tmp_path, peer.url))
+            agent._taken["q"] = deque(maxlen=9)
+            empty = Refused(place="t", reason="r", payload=b"", size=0, received=1)
+            agent._keep_messages("q", replace(one, refused=[empty] * 10_000))
+            assert not agent._room.is_set()
+
+    within(60, run)
 
 
 def test_a_full_disk_for_what_is_put_aside_keeps_it_unacknowledged_and_recovers(tmp_path, acknowledged, quick):
@@ -836,20 +972,20 @@ def spoilt(rng, payload):
 def test_of_a_hundred_thousand_malformed_payloads_every_one_is_accounted_for(tmp_path, acknowledged, monkeypatch):
     count, rng = 100_000, random.Random(370)
     fates, rows = Counter(), Counter()
-    told = mqtt.Connector._message
+    told = Inbox.take
 
-    def watched(connector, message, burst):
+    def watched(inbox, message, burst):
         before = len(burst.rows) + len(burst.historic), len(burst.refused)
-        unread = connector.faults["no point reads its topic"]
-        told(connector, message, burst)
+        unread = inbox.faults["no point reads its topic"]
+        told(inbox, message, burst)
         new = len(burst.rows) + len(burst.historic) - before[0], len(burst.refused) - before[1]
         rows["rows"] += new[0]
-        was_unread = connector.faults["no point reads its topic"] > unread
+        was_unread = inbox.faults["no point reads its topic"] > unread
         # A message of Sparkplug may bear only a sequence number, or metrics that no point is.
         fate = "session" if message.topic.startswith(b"spBv1.0/") else "without points"
         fates["put aside" if new[1] else "rows" if new[0] else "unread" if was_unread else fate] += 1
 
-    monkeypatch.setattr(mqtt.Connector, "_message", watched)
+    monkeypatch.setattr(Inbox, "take", watched)
     spark = bytes.fromhex("0880b8a8b0f3331216") + b"\n\x05Speed\x18\x80\xb8\xa8\xb0\xf33 \n" + bytes(8) + b"\x18\x00"
 
     async def run():

@@ -201,7 +201,7 @@ def test_the_one_message_ever_sent_asks_a_sparkplug_node_for_its_birth():
     assert {file for file, _ in calls("request")} == {"link.py"}
     assert calls("ask") - {("rebirths.py", "link.ask(*sparkplug.rebirth(*node, time.time_ns() // 1000000))")} == {
         ("connector.py", "self._rebirths.ask(burst.wants, link)"),
-        ("connector.py", "self._rebirths.ask(self._host.waiting(), link)"),
+        ("connector.py", "self._rebirths.ask(self._inbox.host.waiting(), link)"),
     }
     text = Path(packets.__file__).read_text(encoding="utf-8")
     firsts = {hex(node.args[0].value) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)

@@ -664,6 +664,29 @@ def test_a_death_of_an_older_session_is_stale():
     assert len(edge.ndeath(8).rows) == 1
 
 
+@pytest.mark.parametrize("lost", ["hole", "malformed", "too large", "death"])
+def test_a_death_of_another_session_counts_where_the_birth_of_that_may_have_been_lost(lost):
+    edge = Edge("spBv1.0/G/N#x")
+    edge.bdseq = 1
+    edge.nbirth(real("x", 1.0))
+    edge.seq += 3 if lost == "hole" else 0
+    if lost == "malformed":
+        edge.take("NBIRTH/N", b"\x12\x05")
+    elif lost == "too large":
+        edge.host.unreadable("spBv1.0/G/NBIRTH/N", NOW)
+    elif lost == "death":
+        edge.ndeath()  # of session 1; the birth of session 2 is lost without a hole that shows it
+    edge.ndata(real("x", 2.0, MS + 9))
+    assert edge.host.standing() == [0]
+    taken = edge.ndeath(2)
+    assert values(taken) == [(0, None, NO_LINK)]
+    assert taken.flags == []
+    assert edge.host.standing() == []
+    edge.bdseq = 3
+    edge.nbirth(real("x", 3.0))
+    assert edge.ndeath(2).flags == ["stale death"]
+
+
 @pytest.mark.parametrize("payload", [b"", b"\xff", proto_payload(proto_metric(name="x", datatype=3, int_value=1))])
 def test_a_death_that_does_not_say_whose_counts(payload):
     edge = Edge("spBv1.0/G/N#x")
@@ -735,10 +758,10 @@ def test_a_new_session_without_a_death_leaves_the_time_between_unknown():
 
 def test_a_hole_in_the_sequence_makes_every_value_of_the_node_unknown_until_its_next():
     edge = Edge("spBv1.0/G/N#x", "spBv1.0/G/N/D#y", "spBv1.0/G/N/D#never")
-    edge.nbirth(real("x", 1.0, alias=1))
-    edge.dbirth(real("y", 2.0, alias=2))  # sent at MS + 1
+    edge.nbirth(real("x", 1.0))
+    edge.dbirth(real("y", 2.0))  # sent at MS + 1
     edge.seq += 1
-    taken = edge.ndata(real(None, 1.5, MS + 2, alias=1))
+    taken = edge.ndata(real("x", 1.5, MS + 2))
     after = NS + 1_000_000 + 1
     # x too: what it was between the two is not known either
     assert taken.rows == [
@@ -746,8 +769,57 @@ def test_a_hole_in_the_sequence_makes_every_value_of_the_node_unknown_until_its_
     ]  # fmt: skip
     assert (taken.flags, taken.rebirth) == (["sequence gap"], ("G", "N"))
     assert edge.host.standing() == [0]
-    assert values(edge.ddata(real(None, 2.5, MS + 3, alias=2))) == [(1, 2.5, 0)]
+    assert values(edge.ddata(real("y", 2.5, MS + 3))) == [(1, 2.5, 0)]
     assert edge.host.standing() == [0, 1]
+    assert edge.host.waiting() == []  # who gives no alias needs no birth for that
+
+
+def test_after_a_hole_no_alias_is_used_until_the_next_birth_of_its_owner():
+    edge = Edge("spBv1.0/G/N#x", "spBv1.0/G/N#z", "spBv1.0/G/N/D#y")
+    edge.nbirth(real("x", 20.0, alias=1), real("z", 1000.0, alias=2))
+    edge.dbirth(real("y", 2.0, alias=3))
+    edge.seq += 3  # a birth that gives the aliases the other way round may be lost in it
+    taken = edge.ndata(real(None, 1013.0, alias=1), real("z", 1012.0, alias=1), real(None, 21.0, alias=2))
+    assert values(taken) == [(0, None, LOST), (1, None, LOST), (2, None, LOST), (1, 1012.0, 0)]
+    assert taken.flags == ["sequence gap", "data before birth"]
+    assert (taken.refused, taken.rebirth) == (None, ("G", "N"))
+    taken = edge.ddata(real(None, 2.5, alias=3))
+    assert (taken.rows, taken.flags, taken.rebirth) == ([], ["data before birth"], ("G", "N"))
+    assert edge.host.standing() == [1]
+    assert edge.host.waiting() == [("G", "N")]
+    assert edge.host.warnings() == [
+        f"{name} waits for its birth: one may have been lost; until then its aliases are not used"
+        for name in ("G/N", "G/N/D")
+    ]
+    edge.dbirth(real("y", 3.0, alias=3))
+    assert values(edge.ddata(real(None, 3.5, alias=3))) == [(2, 3.5, 0)]
+    assert edge.ndata(real(None, 22.0, alias=2)).flags == ["data before birth"]  # the node's own are still in doubt
+    edge.nbirth(real("x", 22.0, alias=2), real("z", 1011.0, alias=1))
+    edge.dbirth(real("y", 3.0, alias=3))
+    assert values(edge.ndata(real(None, 23.0, alias=2))) == [(0, 23.0, 0)]
+
+
+def test_after_a_hole_a_member_by_alias_is_not_used_either():
+    def instance(**member):
+        held = Proto.Template(template_ref="M", is_definition=False, metrics=[proto_metric(**member)])
+        return proto_metric(name="o", datatype=19, template_value=held)
+
+    edge = Edge("spBv1.0/G/N#o/m")
+    edge.take("NBIRTH/N", proto_payload(instance(name="m", alias=7, datatype=3, int_value=1)))
+    assert values(edge.take("NDATA/N", proto_payload(instance(alias=7, int_value=2), seq=5))) == [(0, None, LOST)]
+    taken = edge.take("NDATA/N", proto_payload(instance(name="m", alias=7, int_value=3), seq=6))
+    assert (values(taken), taken.flags) == ([(0, 3, 0)], [])
+
+
+def test_a_hole_asks_nothing_of_a_node_that_has_no_points_of_its_own():
+    edge = Edge("spBv1.0/G/N/D#y")
+    edge.nbirth(real("x", 1.0, alias=1))
+    edge.dbirth(real("y", 2.0, alias=2))
+    edge.seq += 1
+    edge.dbirth(real("y", 2.0, alias=3))
+    taken = edge.ndata(real(None, 1.5, alias=1))
+    assert (taken.rows, taken.flags, taken.rebirth) == ([], [], None)
+    assert edge.host.waiting() == []
 
 
 def test_several_holes_make_a_point_bad_once():
@@ -823,14 +895,144 @@ def test_a_birth_that_does_not_begin_at_0_is_used_and_flagged():
     assert edge.ndata(real("x", 2.0)).flags == []
 
 
-def test_a_malformed_message_is_refused_and_the_next_one_shows_the_hole():
+BROKEN = written(2, b"\x0a\x05")
+"""A metric that ends early, at the end of a payload that is sound else."""
+
+
+class Unread:
+    """Ways in which a message comes of which nothing can be read, or no metric."""
+
+    @staticmethod
+    def too_large(edge: Edge, topic: str):
+        kind, _, rest = topic.partition("/")
+        edge.seq = (edge.seq + 1) % 256
+        return edge.host.unreadable(f"spBv1.0/G/{kind}/{rest}", NOW)
+
+    @staticmethod
+    def no_payload(edge: Edge, topic: str):
+        edge.seq = (edge.seq + 1) % 256
+        return edge.take(topic, b"\x12\x05")
+
+    @staticmethod
+    def no_metric(edge: Edge, topic: str):
+        number, edge.seq, edge.ms = edge.seq, (edge.seq + 1) % 256, edge.ms + 1
+        return edge.take(topic, Proto(timestamp=edge.ms, seq=number).SerializeToString() + BROKEN)
+
+
+WAYS = pytest.mark.parametrize("come", [Unread.too_large, Unread.no_payload, Unread.no_metric])
+
+
+@WAYS
+def test_data_that_cannot_be_read_make_their_owners_values_unknown_and_no_hole(come):
+    edge = Edge("spBv1.0/G/N#x", "spBv1.0/G/N/D#y", "spBv1.0/G/N/E#z")
+    edge.nbirth(real("x", 1.0, alias=1))
+    edge.dbirth(real("y", 2.0, alias=2))
+    edge.dbirth(real("z", 3.0, alias=3), device="E")  # sent at MS + 2
+    taken = come(edge, "DDATA/N/D")
+    assert taken.rows == [(1, NS + 2_000_001, None, None, LOST)]
+    assert (taken.flags, taken.rebirth) == (["sequence gap"], ("G", "N"))
+    assert (taken.refused is None) == (come == Unread.too_large)
+    assert edge.host.standing() == [0, 2]
+    taken = edge.ddata(real(None, 2.5, MS + 9, alias=2))  # it was seen, so that it hides no birth
+    assert (values(taken), taken.flags) == ([(1, 2.5, 0)], [])
+    edge.seq += 1
+    assert edge.ndata().flags == ["sequence gap"]
+
+
+def test_what_cannot_be_read_need_not_be_of_the_sequence():
     edge = Edge("spBv1.0/G/N#x")
     edge.nbirth(real("x", 1.0))
-    taken = edge.take("NDATA/N", b"\x12\x05")
-    assert (taken.rows, taken.flags) == ([], [])
-    assert taken.refused.startswith("NDATA is malformed: ")
-    edge.seq += 1
+    edge.take("NDATA/N", b"no Sparkplug")
+    assert edge.ndata(real("x", 2.0)).flags == []
+    edge.take("NDATA/N", b"no Sparkplug")
+    edge.seq += 2
     assert edge.ndata(real("x", 2.0)).flags == ["sequence gap"]
+
+
+@WAYS
+def test_what_cannot_be_read_of_others_costs_nothing(come):
+    edge = Edge("spBv1.0/G/N/D#y")
+    edge.nbirth(real("x", 1.0, alias=1))
+    edge.dbirth(real("y", 2.0, alias=2))
+    for topic in ("DBIRTH/N/Other", "DDATA/N/Other", "DDEATH/N/Other", "NDATA/N"):
+        taken = come(edge, topic)
+        assert (taken.rows, taken.flags, taken.rebirth) == ([], [], None)
+    assert values(edge.ddata(real(None, 2.5, alias=2))) == [(0, 2.5, 0)]
+
+
+@WAYS
+def test_a_nodes_birth_that_cannot_be_read_ends_the_one_before(come):
+    edge = Edge("spBv1.0/G/N#x", "spBv1.0/G/N#z", "spBv1.0/G/N/D#y")
+    edge.nbirth(metric("x", T.INT16, 20, MS, alias=1), real("z", 1000.0, alias=2))
+    edge.dbirth(real("y", 2.0, alias=3))  # sent at MS + 1
+    edge.seq = 0
+    taken = come(edge, "NBIRTH/N")
+    after = NS + 1_000_001
+    assert taken.rows == [(0, after, None, None, LOST), (1, after, None, None, LOST), (2, after, None, None, LOST)]
+    assert (taken.historic, taken.flags, taken.rebirth) == ([], [], ("G", "N"))
+    assert edge.host.standing() == []
+    assert edge.host.waiting() == [("G", "N")]
+    assert edge.host.warnings()[0].startswith("G/N waits for its birth")
+    taken = edge.ndata(real(None, 1013.0, alias=1))  # the new birth has them the other way round
+    assert (taken.rows, taken.flags) == ([], ["data before birth", "unknown alias"])
+    taken = edge.ndata(metric("x", T.INT16, -1, MS))
+    assert values(taken) == [(0, None, status.BAD_DECODING_ERROR)]  # its type may have changed as well
+    assert edge.ddata(real(None, 2.5, alias=3)).rows == []
+    edge.dbirth(real("y", 3.0, alias=4))
+    assert values(edge.ddata(real(None, 3.5, alias=4))) == [(2, 3.5, 0)]
+
+
+@WAYS
+def test_a_devices_birth_that_cannot_be_read_ends_the_one_before(come):
+    edge = Edge("spBv1.0/G/N#x", "spBv1.0/G/N/D#y")
+    edge.nbirth(real("x", 1.0, alias=1))
+    edge.dbirth(real("y", 2.0, alias=2))
+    taken = come(edge, "DBIRTH/N/D")
+    assert taken.rows == [(1, NS + 1_000_001, None, None, LOST)]
+    assert (taken.flags, taken.rebirth) == ([], ("G", "N"))
+    assert edge.host.standing() == [0]
+    assert edge.host.warnings()[0].startswith("G/N/D waits for its birth")
+    taken = edge.ddata(real(None, 9.0, alias=2))
+    assert (taken.rows, taken.flags) == ([], ["data before birth", "unknown alias"])
+    assert values(edge.ndata(real(None, 1.5, alias=1))) == [(0, 1.5, 0)]
+
+
+@WAYS
+def test_a_devices_death_that_cannot_be_read_counts(come):
+    edge = Edge("spBv1.0/G/N#x", "spBv1.0/G/N/D#y")
+    edge.nbirth(real("x", 1.0))
+    edge.dbirth(real("y", 2.0))
+    taken = come(edge, "DDEATH/N/D")
+    assert (values(taken), taken.flags) == ([(1, None, NO_LINK)], [])
+    assert edge.host.standing() == [0]
+    assert edge.host.warnings() == ["device G/N/D is dead; its node lives"]
+    assert edge.ndata(real("x", 1.5)).flags == []
+
+
+def test_a_nodes_death_that_is_too_large_counts():
+    edge = Edge("spBv1.0/G/N#x")
+    edge.nbirth(real("x", 1.0))
+    assert edge.host.unreadable("spBv1.0/G/NDEATH/N", NOW).rows == [(0, NOW, None, None, NO_LINK)]
+
+
+def test_what_is_too_large_and_retained_or_not_for_us_says_nothing_of_now():
+    edge = Edge("spBv1.0/G/N#x")
+    edge.nbirth(real("x", 1.0, alias=1))
+    taken = edge.host.unreadable("spBv1.0/G/NBIRTH/N", NOW, retained=True)
+    assert (taken.rows, taken.flags, taken.rebirth) == ([], ["retained"], None)
+    taken = edge.take("NBIRTH/N", b"\xff", retained=True)
+    assert (taken.rows, taken.flags, taken.rebirth) == ([], ["retained"], None)
+    assert edge.host.unreadable("spBv1.0/G/NCMD/N", NOW).flags == ["not for us"]
+    assert edge.host.unreadable("spBv1.0/G/NBIRTH/Other", NOW).flags == ["not for us"]
+    assert values(edge.ndata(real(None, 2.0, alias=1))) == [(0, 2.0, 0)]
+
+
+def test_a_message_that_cannot_be_read_and_comes_twice_is_no_hole():
+    edge = Edge("spBv1.0/G/N#x")
+    edge.nbirth(real("x", 1.0))
+    Unread.no_metric(edge, "NDATA/N")
+    assert edge.take(*edge.sent).flags == ["repeated"]
+    assert edge.ndata(real("x", 2.0)).flags == []
 
 
 def test_what_is_retained_is_not_of_now():

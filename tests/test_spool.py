@@ -295,3 +295,35 @@ def test_a_spool_of_the_version_before_that_knew_no_messages_is_read(tmp_path):
     assert again.tokens(0) == {}
     assert [record.payload for record in again.read(0)] == [b"a"]
     again.close()
+
+
+def test_names_of_messages_count_towards_the_size_and_make_room(tmp_path):
+    spool = Spool(tmp_path / "spool", segment_size=10_000, max_size=100_000)
+    for _ in range(100):
+        spool.put(b"x", 1, {"cells": list(range(1000))})
+    assert 50_000 < spool.size <= 100_000
+    assert sum(f.stat().st_size for f in spool.path.iterdir()) < 1_000_000
+    spool.close()
+
+
+@pytest.mark.parametrize("spoilt", ["zero", "torn"])
+def test_names_of_messages_that_cannot_be_read_are_left_out_and_told(tmp_path, spoilt):
+    spool = Spool(tmp_path)
+    spool.put(b"a", 1, {"cells": [7]})
+    spool.close()
+    (file,) = tmp_path.glob("segment-*.db")
+    with sqlite3.connect(file) as db:
+        page = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'message'").fetchone()[0]
+        if spoilt == "torn":
+            db.execute("UPDATE message SET tokens = x'010203'")
+    db.close()
+    if spoilt == "zero":
+        with file.open("r+b") as raw:
+            raw.seek((page - 1) * 4096)
+            raw.write(bytes(4096))
+    again = Spool(tmp_path)
+    again.put(b"b", 1, {})
+    assert again.tokens(0) == {}
+    assert again.ledger.counts["tail not read"] == 1
+    assert [payload for _, payload in payloads(again)] == [b"a", b"b"]
+    again.close()

@@ -14,10 +14,14 @@ from connectors.mqtt.values import TYPES, Maker
 from connectors.scaling import Scaling
 
 _TLS = ("ca", "server_name", "certificate", "private_key")
+_SHOWN = 60
+"""So much of a text that is at fault is shown."""
 _KEEPALIVE_NS = NS_PER_SECOND, 65_535 * NS_PER_SECOND
 """Keep alive is in whole seconds, of two bytes [MQTT 5.0, 3.1.2.10]."""
-_LARGEST_PACKET = 256 * 2**20
-"""[MQTT 5.0, 2.1.4]"""
+_SMALLEST_PACKET, _LARGEST_PACKET = 4 * 2**10, 256 * 2**20
+"""The broker's own answers must fit [B]; no packet is larger than the latter [MQTT 5.0, 2.1.4]."""
+_LONGEST_TEXT = 65_535
+"""[B; MQTT 5.0, 1.5.4]"""
 
 
 def check(source: Source, point: Point) -> str | None:
@@ -63,6 +67,13 @@ def _check_session(source: Source) -> None:
         raise ValueError(f"keepalive {format_duration(source.keepalive)}: MQTT has 1s to 65535s; write such as 10s")
     if source.max_packet > _LARGEST_PACKET:
         raise ValueError(f"max_packet {source.max_packet} B: MQTT has none beyond 256MiB; write such as 4MiB")
+    if source.max_packet < _SMALLEST_PACKET:
+        rule = "is less than the broker's own answers may have; write 4KiB or more, such as 4MiB"
+        raise ValueError(f"max_packet {source.max_packet} B {rule}")
+    if _unfit(source.client_id):
+        shown = source.client_id[:_SHOWN] + ("…" if len(source.client_id) > _SHOWN else "")
+        rule = "is no text of MQTT: at most 65,535 bytes of UTF-8 without NUL; write such as works-gateway1"
+        raise ValueError(f"client_id {shown!a} {rule}")
     if source.password.get_secret_value() and not source.user:
         raise ValueError("password without user: the broker would not look at it; write the user as well")
     if source.share and (any(sign in source.share for sign in "/+#") or not source.client_id):
@@ -72,6 +83,14 @@ def _check_session(source: Source) -> None:
         raise ValueError(
             f"share {source.share!r}: another agent of the group may get the last will; leave one of both out"
         )
+
+
+def _unfit(text: str) -> bool:
+    """Return whether a text is none that MQTT can carry [MQTT 5.0, 1.5.4]."""
+    try:
+        return "\0" in text or len(text.encode()) > _LONGEST_TEXT
+    except UnicodeEncodeError:
+        return True
 
 
 def _check_order(topics: Sequence[Topic]) -> None:
@@ -86,6 +105,9 @@ def _check_topic(one: Topic) -> None:
     names = holes(one.topic)
     if fault := filter_fault(as_filter(one.topic)):
         raise ValueError(f"topic {one.topic!r}: {fault}")
+    if addresses.is_sparkplug(one.topic):
+        rule = "Sparkplug says itself how its messages are read; remove the table"
+        raise ValueError(f"topic {one.topic!r}: {rule}")
     if one.payload == "json":  # in the others these are columns, or fields
         parse_pointer(one.time or "", "time")
         parse_pointer(one.quality, "quality")

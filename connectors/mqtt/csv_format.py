@@ -42,6 +42,7 @@ class Csv:
         places = [(position, column, _place(column, names)) for position, column in self._members]
         met = 0
         for cells in lines:
+            outcome.room()
             ts, status = self._ns(cells, time, received, outcome), self._status(cells, quality)
             met += sum(self._take(cells, ts, status, *place, outcome) for place in places)
         if not met:

@@ -20,8 +20,16 @@ class Format(Protocol):
     def rows(self, payload: bytes, received: int) -> tuple[list[Row], str | None]:
         """Return the rows of a payload, and what did not fit, None where all did; neither where it speaks of others.
 
-        `received` [ns since 1970, UTC] is the time of what bears none. Never raises.
+        `received` [ns since 1970, UTC] is the time of what bears none. Raises TooMany, and nothing else.
         """
+
+
+MOST = 50_000
+"""So many rows one message gives at most: its decoding must not keep everybody else waiting."""
+
+
+class TooMany(Exception):  # noqa: N818  a state of the payload
+    """A message has more samples than MOST."""
 
 
 class Outcome:
@@ -40,6 +48,11 @@ class Outcome:
     def tell(self, reason: str) -> None:
         """Say why something did not fit; the first reason counts."""
         self.reason = self.reason or reason
+
+    def room(self, more: int = 1) -> None:
+        """Raise TooMany where so many rows more would be beyond MOST."""
+        if len(self.rows) + more > MOST:
+            raise TooMany
 
     def all_bad(self, positions: Sequence[int], reason: str) -> tuple[list[Row], str | None]:
         """Return a bad row for every point, in place of all rows."""

@@ -67,6 +67,7 @@ class Influx:
         lines = 0
         for line in parse_lines(text, outcome):
             lines += 1
+            outcome.room()
             ts, status = self._ns(line, received, outcome), self._status(line)
             for field, value in line.fields.items():
                 for position, selector, tags in self._wanted.get((line.measurement, field), ()):

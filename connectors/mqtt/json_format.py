@@ -78,6 +78,7 @@ class Json:
         self, container: object, around: Containers, members: Sequence[Member], seen: Seen, outcome: Outcome
     ) -> int:
         """Take what stands in a container; return how many of the members do."""
+        outcome.room()
         get = container.get if isinstance(container, dict) else None
         met, ts, status, beside = 0, 0, GOOD, None
         for position, pointer, key, step in members:
@@ -127,6 +128,7 @@ class Json:
         if not isinstance(value, list) or not isinstance(stamps, list) or len(value) != len(stamps):
             self._structure(position, pointer, outcome.received, value, outcome)
             return
+        outcome.room(len(value))
         states = [status] * len(value)
         if isinstance(qualities, list) and len(qualities) == len(value):
             states = [GOOD if quality is None else self._stamps.status(quality) for quality in qualities]

@@ -6,15 +6,18 @@ import datetime as dt
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from connectors.base import SourceLost, SourceRefused
 from connectors.mqtt import packets, reasons
 from connectors.mqtt.packets import CONNACK, DISCONNECT, SUBACK, Control, Malformed, Reader
 from connectors.mqtt.target import Target
 from connectors.tls import ends_soon, untrusted
+
+if TYPE_CHECKING:
+    from connectors.mqtt.websocket import WebSocket
 
 T = TypeVar("T")
 
@@ -27,6 +30,8 @@ WAITING = 20_000
 OVERHEAD = 200
 """What a message takes in memory besides its payload [B]."""
 _ROOM = 64 * 1024
+FEW = 8
+"""Unacknowledged messages for which no broker stops."""
 FILTERS = 200
 """Topic filters in one SUBSCRIBE."""
 
@@ -81,6 +86,7 @@ class Link(asyncio.BufferedProtocol):
         self._room = memoryview(bytearray(_ROOM))
         self._transport: asyncio.Transport | None = None
         self._send: Callable[[bytes], None] = _nowhere
+        self._socket: WebSocket | None = None
         self._unframed: Callable[[bytes], bytes] = bytes
         self._connected: asyncio.Future[Control] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
@@ -103,9 +109,13 @@ class Link(asyncio.BufferedProtocol):
         """Whether messages can bear the number of the filter that brought them."""
         self.unacknowledged = 0
         """Messages at QoS 1 that wait for their PUBACK."""
-        # A broker of 3.1.1 does not say how many it lets wait: 10 or 20 with many.
-        self.window = session.receive_maximum // 2 if v5 else 8
-        """So many unacknowledged messages are half of what the broker may send, or more."""
+        # A broker of 3.1.1 does not say how many it lets wait, 10 or 20 with many; one of 5.0 may have a limit of its
+        # own below ours. It shows where nothing more comes.
+        self._widest = session.receive_maximum // 2 if v5 else FEW
+        self.window = self._widest
+        """With so many unacknowledged messages the broker may be waiting for us."""
+        self.full = asyncio.Event()
+        """Set once reading waited for those who take messages."""
         self.received = 0
         """Bytes that came in."""
         self.pauses = 0
@@ -119,16 +129,18 @@ class Link(asyncio.BufferedProtocol):
                 await self._loop.create_connection(lambda: self, self.target.host, self.target.port, **secure)  # type: ignore[call-overload]
                 answer = await self._connected
         except TimeoutError:
-            raise SourceLost(f"no MQTT connection to {self.target.name} within {self._patience:g} s") from None
+            hint = "; look whether its port speaks WebSocket" if self.target.path else ""
+            raise SourceLost(f"no MQTT connection to {self.target.name} within {self._patience:g} s{hint}") from None
         except ssl.SSLCertVerificationError as error:
             raise untrusted(self.target.name, error) from error
         except ssl.SSLError as error:
             refusal = self._alert(error)
             hint = "look whether its port speaks TLS"
-            raise refusal or SourceLost(f"{self.target.name}: TLS fails ({error.reason or error}); {hint}") from error
+            why = error.reason or str(error) or "the other side hung up"
+            raise refusal or SourceLost(f"{self.target.name}: TLS fails ({why}); {hint}") from error
         except OSError as error:
             hint = "; look whether its port speaks TLS" if self._tls and isinstance(error, ConnectionResetError) else ""
-            why = error.strerror or error or type(error).__name__
+            why = error.strerror or str(error) or type(error).__name__
             raise SourceLost(f"{self.target.name}: {why}{hint}") from error
         if answer.code >= reasons.FAILURE:
             raise self._refused(answer)
@@ -159,13 +171,13 @@ class Link(asyncio.BufferedProtocol):
         why = f"{self.target.name} refuses our side of TLS ({reason.replace('_', ' ').lower()})"
         return SourceRefused(f"{why}; give the source the certificate and private_key that it wants")
 
-    async def subscribe(self, filters: Sequence[str], qos: int, marked: Collection[str] = ()) -> list[tuple[str, int]]:
+    async def subscribe(self, filters: Sequence[str], qos: int, marks: Mapping[str, int]) -> list[tuple[str, int]]:
         """Subscribe; return each filter with the QoS granted, or with the reason code it is refused with.
 
-        marked: filters whose messages are to bear the number of the filter, from 1; 3.1.1 knows no such thing.
-        Raises SourceLost.
+        marks: filters whose messages are to bear a number, and which; 3.1.1 knows no such thing. Messages must be
+        taken meanwhile once `full` is set. Raises SourceLost.
         """
-        numbers = {one: n for n, one in enumerate(filters, 1) if one in marked and self.marks}
+        numbers = marks if self.marks else {}
         plain = [one for one in filters if one not in numbers]
         granted: list[tuple[str, int]] = []
         for start in range(0, len(plain), FILTERS):
@@ -178,11 +190,13 @@ class Link(asyncio.BufferedProtocol):
         self._mid = self._mid % 0xFFFF + 1
         answer = self._granted[self._mid] = self._loop.create_future()
         self._write(packets.subscribe(self._mid, filters, qos, v5=self._v5, identifier=identifier))
-        try:
-            async with asyncio.timeout(self._patience):
-                codes = await answer
-        except TimeoutError:
-            raise SourceLost(f"no answer to SUBSCRIBE within {self._patience:g} s") from None
+        while not answer.done():
+            before = self.received
+            await asyncio.wait([answer], timeout=self._patience)
+            # What the session kept for us comes before the answer, and may be much.
+            if not answer.done() and not self._paused and self.received - before < _ROOM:
+                raise SourceLost(f"no answer to SUBSCRIBE within {self._patience:g} s")
+        codes = answer.result()
         if len(codes) != len(filters):
             raise SourceLost(f"{len(codes)} answers to {len(filters)} topic filters")
         return zip(filters, codes, strict=True)
@@ -193,7 +207,7 @@ class Link(asyncio.BufferedProtocol):
         size = 0
         while self.messages and len(taken) < most and size < TAKEN_BYTES:
             taken.append(self.messages.popleft())
-            size += len(taken[-1].payload) + OVERHEAD
+            size += len(taken[-1].payload) + len(taken[-1].topic) + OVERHEAD
         self._waiting_bytes -= size
         if self._paused and self._has_room() and self._transport is not None and self.lost is None:
             self._paused = False
@@ -226,11 +240,14 @@ class Link(asyncio.BufferedProtocol):
         if self.lost is not None or self._transport is None:
             return
         transport.resume_reading()
+        before = len(self.messages)
         self._full = True
         while self._full and self._has_room() and self.lost is None:
             self._full = False
             await asyncio.sleep(0)
             await asyncio.sleep(0)  # the loop has read by now, all that waited or as much as there is room for at once
+        if len(self.messages) == before and self.unacknowledged >= FEW:
+            self.window = self.unacknowledged
 
     def ack(self, mids: Iterable[int]) -> None:
         """Acknowledge messages; those of a broken link are left for the broker to send again."""
@@ -305,7 +322,9 @@ class Link(asyncio.BufferedProtocol):
         if self.target.path:
             from connectors.mqtt.websocket import WebSocket  # noqa: PLC0415  not on every gateway
 
-            socket = WebSocket(self.target, max(4 * session.max_packet, WAITING_BYTES), self._transport.write)
+            self._socket = socket = WebSocket(
+                self.target, max(4 * session.max_packet, WAITING_BYTES), self._transport.write
+            )
             self._send, self._unframed = socket.send, socket.feed
             socket.open()
         self._write(hello)
@@ -329,6 +348,8 @@ class Link(asyncio.BufferedProtocol):
             self._fail(SourceLost(f"{self.target.name} does not speak MQTT as it should: {error}"))
             return
         self._sort(found)
+        if self._socket is not None and self._socket.ended is not None:
+            self._fail(SourceLost(f"{self.target.name}: {self._socket.ended}"))
 
     def _sort(self, found: Sequence[packets.Message | Control]) -> None:
         received, before = time.time_ns(), len(self.messages)
@@ -338,12 +359,14 @@ class Link(asyncio.BufferedProtocol):
             else:
                 # Each its own time: two that are alike and come together are two samples.
                 self.messages.append(Arrived(*one, received + n))
-                self._waiting_bytes += len(one.payload) + OVERHEAD
+                self._waiting_bytes += len(one.payload) + len(one.topic) + OVERHEAD
                 self.unacknowledged += one.mid != 0
         if len(self.messages) > before:
             self._wake.set()
+            self.window = min(self._widest, max(self.window, self.unacknowledged))
             if not self._paused and not self._has_room() and self._transport is not None:
                 self._paused = True
+                self.full.set()
                 self.pauses += 1
                 self._transport.pause_reading()
 

@@ -13,7 +13,7 @@ class Presence:
         self.topic, self.positions = topic, positions
         self._path, self._offline = parse_pointer(pointer), {word.casefold() for word in offline}
         self.number = 0
-        """Number of the filter, from 1, whose copy of a message it takes where several filters bring one."""
+        """Number of the filter whose copy of a message it takes where several filters bring one."""
         self.alive: bool | None = None
         """None: nobody said so far."""
 

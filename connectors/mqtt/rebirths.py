@@ -15,13 +15,17 @@ CALM_S = 1800.0
 """A node that needs no birth for so long is asked as for the first time again [s]."""
 
 
+_ASKED: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
+"""When each node of a broker was asked, and how long it then has [s]: a link that flaps must not ask more often."""
+
+
 class Rebirths:
     """When each node was asked."""
 
-    def __init__(self, *, allowed: bool) -> None:
-        """`allowed`: the plant's configuration says so; otherwise nothing is ever sent."""
+    def __init__(self, broker: str, *, allowed: bool) -> None:
+        """`allowed`: the plant's configuration says so; otherwise nothing is ever sent. `broker`: its URL."""
         self._allowed = allowed
-        self._asked: dict[tuple[str, str], tuple[float, float]] = {}
+        self._asked = _ASKED.setdefault(broker, {})
 
     def ask(self, nodes: Iterable[tuple[str, str]], link: Link) -> None:
         """Ask nodes (group, node) for their births, each at most once in its pause."""

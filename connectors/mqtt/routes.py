@@ -1,6 +1,7 @@
 """Which topics are subscribed to, and what reads the messages of each."""
 
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,11 @@ from connectors.mqtt.values import Maker
 
 FORMATS: dict[str, type[Format]] = {"scalar": Scalar, "json": Json, "csv": Csv, "influx": Influx}
 
+_NUMBERS = 2**28 - 2
 REMEMBERED = 50_000
 """So many topics are remembered, with what reads them."""
+LONG = 200
+"""A topic counts as one more for each so many bytes."""
 STALE_HEARTBEATS = 3
 """A topic that is silent for so many heartbeats of its points is told of."""
 
@@ -37,7 +41,7 @@ class Route:
     met: int = 0
     """Messages so far."""
     number: int = 0
-    """Number of the filter, from 1, whose copy of a message it takes where several filters bring one."""
+    """Number of the filter whose copy of a message it takes where several filters bring one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,14 +71,22 @@ class Routes:
         self.routes = _routes(source, parsed, maker)
         self.presences = _presences(source, parsed)
         self.filters = _filters(source, [a for *_, a in parsed], self.presences)
-        self.overlapping = _overlapping(self.filters)
-        """Filters that share topics with others: a broker may send such a message once for each."""
+        self.marks = {one: number_of(one) for one in _overlapping(self.filters)}
+        """Numbers of filters that share topics with others: a broker may send such a message once for each."""
+        self.numbers = frozenset(self.marks.values())
+        wide = [one for one in self.filters if _is_wild(one)]
+        own = set(self.filters)
         readers: list[Route | Presence] = [*self.routes, *self.presences]
         for one in readers:
-            one.number = next(n for n, wide in enumerate(self.filters, 1) if covers(wide, one.topic))
+            brings = one.topic if one.topic in own else next(other for other in wide if covers(other, one.topic))
+            one.number = number_of(brings)
+        self._presences = defaultdict[str, list[Presence]](list)
+        for presence in self.presences:
+            self._presences[presence.topic].append(presence)
         self._plain = {route.topic: route for route in self.routes if not _is_wild(route.topic)}
         self._wild = [route for route in self.routes if _is_wild(route.topic)]
         self._heard: dict[bytes, Heard] = {}
+        self._remembered = 0
         for topic in self._plain:
             self.heard(topic.encode())
 
@@ -86,8 +98,9 @@ class Routes:
             plain = self._plain.get(name)
             wild = [route for route in self._wild if covers(route.topic, name)]
             routes = (plain, *wild) if plain is not None else tuple(wild)
-            found = Heard(name, routes, tuple(p for p in self.presences if p.topic == name))
-            if found.known and len(self._heard) < REMEMBERED:
+            found = Heard(name, routes, tuple(self._presences.get(name, ())))
+            if found.known and self._remembered < REMEMBERED:
+                self._remembered += 1 + len(topic) // LONG
                 self._heard[topic] = found
         return found
 
@@ -106,6 +119,14 @@ class Routes:
     def unmet(self) -> list[int]:
         """Return positions of points that no message of their topics spoke of, though some came."""
         return sorted(n for route in self.routes if route.met >= 10 for one in route.formats for n in one.unmet)
+
+
+def number_of(topic: str) -> int:
+    """Return the number of a filter: the same as long as its text is, whatever else the point table holds.
+
+    A session keeps messages for a filter under the number that it had. Source: MQTT 5.0, 3.8.2.1.2 for the range.
+    """
+    return zlib.crc32(topic.encode()) % _NUMBERS + 1
 
 
 def _routes(source: Source, parsed: Sequence[tuple[int, Point, Address]], maker: Maker) -> list[Route]:

@@ -28,6 +28,8 @@ class WebSocket:
         self._protocol = ClientProtocol(uri, subprotocols=["mqtt"], max_size=most)  # type: ignore[list-item]
         self._send = send
         self._waiting: list[bytes] = []
+        self.ended: str | None = None
+        """Why nothing goes over it any more."""
 
     def open(self) -> None:
         """Ask for the WebSocket; what is sent meanwhile goes out once the server agrees."""
@@ -38,12 +40,15 @@ class WebSocket:
         """Send bytes in a binary frame."""
         if self._protocol.state is State.CONNECTING:
             self._waiting.append(data)
-            return
-        self._protocol.send_binary(data)
-        self._flush()
+        elif self._protocol.state is State.OPEN:  # else `ended` says why nothing goes out any more
+            self._protocol.send_binary(data)
+            self._flush()
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes of the transport and return those of MQTT in them; raises Malformed."""
+        """Take bytes of the transport and return those of MQTT in them; raises Malformed.
+
+        After it `ended` says whether the WebSocket came to its end with them.
+        """
         self._protocol.receive_data(data)
         content = b"".join(self._content())
         if self._protocol.state is State.OPEN and self._waiting:
@@ -51,6 +56,11 @@ class WebSocket:
             for one in waiting:
                 self._protocol.send_binary(one)
         self._flush()
+        if self._protocol.parser_exc is not None:
+            self.ended = f"a WebSocket at fault: {self._told(self._protocol.parser_exc)}"
+        elif self._protocol.state not in (State.CONNECTING, State.OPEN):
+            close = self._protocol.close_rcvd
+            self.ended = f"its WebSocket was closed{f' ({close})' if close is not None else ''}"
         return content
 
     def _content(self) -> "list[bytes]":

@@ -21,6 +21,8 @@ from connectors.tls import tls_context
 
 MAX_PACKET = 8 * 2**20
 """Larger messages are told to the broker as too large [B]; one of 5.0 does not send them."""
+LOOK_S = 0.1
+"""How often is taken what comes before subscribing is done [s]."""
 BURST = 500
 CLOSE_S = 2.0
 
@@ -119,8 +121,8 @@ async def browse(source: Source, wanted: Wanted, tell: Callable[[str], None]) ->
     found = Found()
     link = await _open(source, found)
     try:
-        overlapping = [one for one in wanted.filters if any(one != two and overlap(one, two) for two in wanted.filters)]
-        granted = await link.subscribe(wanted.filters, 0, overlapping)
+        ear = Ear(wanted, found)
+        granted = await _subscribe(link, wanted, ear)
         found.refused = [f"{one} ({told(code)})" for one, code in granted if code >= FAILURE]
         if len(found.refused) == len(wanted.filters):
             raise SourceRefused(
@@ -128,14 +130,31 @@ async def browse(source: Source, wanted: Wanted, tell: Callable[[str], None]) ->
                 "let the broker's access list allow it, or name with --topic what it allows"
             )
         tell(f"listens to {', '.join(wanted.filters)} of {link.target.name} for {wanted.seconds:g} s")
-        await _listen(link, wanted, found)
+        await _listen(link, wanted, found, ear)
     finally:
         await link.close(CLOSE_S)
     return found
 
 
-async def _listen(link: Link, wanted: Wanted, found: Found) -> None:
-    ear = Ear(wanted, found)
+async def _subscribe(link: Link, wanted: Wanted, ear: Ear) -> list[tuple[str, int]]:
+    """Subscribe, and take meanwhile what comes before the answer."""
+    marks = {
+        one: n
+        for n, one in enumerate(wanted.filters, 1)
+        if any(one != two and overlap(one, two) for two in wanted.filters)
+    }
+    subscribing = asyncio.create_task(link.subscribe(wanted.filters, 0, marks))
+    try:
+        while not subscribing.done():
+            await asyncio.wait([subscribing], timeout=LOOK_S)
+            for message in link.take(BURST):
+                ear.take(message)
+        return subscribing.result()
+    finally:
+        subscribing.cancel()
+
+
+async def _listen(link: Link, wanted: Wanted, found: Found, ear: Ear) -> None:
     start = time.monotonic()
     found.warning = link.warning() or ""
     while (rest := wanted.seconds - (time.monotonic() - start)) > 0 and not found.cut:

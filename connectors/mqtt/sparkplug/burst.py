@@ -7,6 +7,7 @@ from config.status import BAD, BAD_TYPE_MISMATCH
 from connectors.mqtt.values import BadPayload, Maker, Row
 from connectors.texts import clean
 
+BEFORE_BIRTH = "data before birth"
 LAST_NS = 2**63 - 1
 MS = 1_000_000
 """[ns]"""
@@ -120,6 +121,12 @@ class Burst:
         """Note why a part of the message could not be used; the first reason stands."""
         if self.taken.refused is None:
             self.taken.refused = reason if name is None else f"metric {clean(name)[:SHOWN]!r}: {reason}"
+
+    def before_birth(self) -> None:
+        """Note that a birth is needed to tell what is in the message."""
+        self.wanted = True
+        if BEFORE_BIRTH not in self.taken.flags:
+            self.flag(BEFORE_BIRTH)
 
     def flag(self, what: str) -> None:
         """Note what is in doubt."""

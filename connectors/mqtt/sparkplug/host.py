@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from config.status import BAD_DATA_LOST, BAD_NO_COMMUNICATION
 from connectors.mqtt.sparkplug.address import DEVICE_TYPES, NAMESPACE, NODE_TYPES, Address
 from connectors.mqtt.sparkplug.burst import SHOWN, Burst, Points, Taken, ns
-from connectors.mqtt.sparkplug.node import IN_ORDER, LATE, SEQS, Node
+from connectors.mqtt.sparkplug.node import GAP, IN_ORDER, LATE, SEQS, Node
 from connectors.mqtt.sparkplug.owner import Owner
 from connectors.mqtt.sparkplug.payload import Metric, Payload, opened
 from connectors.mqtt.values import Maker
@@ -16,6 +16,7 @@ from connectors.texts import clean
 
 MOST_WARNINGS = 5
 _BIRTHS, _DATA = ("NBIRTH", "DBIRTH"), ("NDATA", "DDATA")
+_NOTHING = Payload(None, None, [])
 
 
 class Host:
@@ -39,26 +40,25 @@ class Host:
         an edge node is retained).
         """
         taken = Taken()
-        levels = topic.split("/")
-        known = levels[0] == NAMESPACE and len(levels) in (4, 5)
-        node = self._nodes.get((levels[1], levels[3])) if known else None
-        if node is None or levels[2] not in (NODE_TYPES if len(levels) == 4 else DEVICE_TYPES):
+        where = self._where(topic)
+        if where is None:
             taken.flags.append("not for us")
             return taken
-        kind, device = levels[2], levels[4] if len(levels) == 5 else ""
+        node, kind, device = where
         if retained:
             taken.flags.append("retained")
             if kind not in _BIRTHS:
                 return taken
+        found = None
         try:
             found = opened(payload)
         except ValueError as error:
             taken.refused = f"{kind} is malformed: {error}"
-            if kind != "NDEATH":
-                return taken
-            found = Payload(None, None, [])  # no sequence number would tell that a death was missed
-        burst = Burst(self._points, taken, ns(found.timestamp), received, retained)
-        if kind == "NDEATH":
+        burst = Burst(self._points, taken, ns(found.timestamp) if found is not None else None, received, retained)
+        if found is None:
+            if not retained:
+                self._unread(node, kind, node.owner(device), None, burst)
+        elif kind == "NDEATH":
             self._node_death(node, found, burst)
         elif retained:
             self._retained(node, device, found, burst)
@@ -68,6 +68,29 @@ class Host:
             taken.rebirth = node.group, node.name
         return taken
 
+    def unreadable(self, topic: str, received: int, *, retained: bool = False) -> Taken:
+        """Return what a message comes to of which the topic alone is known, as the rest was too long to be read."""
+        taken = Taken()
+        where = self._where(topic)
+        if where is None or retained:
+            taken.flags.append("not for us" if where is None else "retained")
+            return taken
+        node, kind, device = where
+        burst = Burst(self._points, taken, None, received, late=False)
+        self._unread(node, kind, node.owner(device), None, burst)
+        if burst.wanted:
+            taken.rebirth = node.group, node.name
+        return taken
+
+    def _where(self, topic: str) -> tuple[Node, str, str] | None:
+        """Return the node, the type and the device of a message's topic, None where there are no points of it."""
+        levels = topic.split("/")
+        known = levels[0] == NAMESPACE and len(levels) in (4, 5)
+        node = self._nodes.get((levels[1], levels[3])) if known else None
+        if node is None or levels[2] not in (NODE_TYPES if len(levels) == 4 else DEVICE_TYPES):
+            return None
+        return node, levels[2], levels[4] if len(levels) == 5 else ""
+
     def _live(
         self, node: Node, kind: str, device: str, message: tuple[str, bytes], found: Payload, burst: Burst
     ) -> None:
@@ -76,10 +99,10 @@ class Host:
             return
         owner = node.owner(device)
         metrics = _metrics(kind, found, burst) if owner is not None else []
-        if metrics is None:
-            return  # its number is not taken, so that the next message shows a gap
         node.last, node.dead = message, False
-        if kind == "NBIRTH":
+        if metrics is None:
+            self._unread(node, kind, owner, found, burst)
+        elif kind == "NBIRTH":
             self._node_birth(node, metrics, found, burst)
         else:
             self._in_sequence(node, found, burst)
@@ -91,6 +114,48 @@ class Host:
         if not burst.late:
             node.known = sent or max((row[1] for row in burst.taken.rows), default=burst.received)
 
+    def _unread(self, node: Node, kind: str, owner: Owner | None, found: Payload | None, burst: Burst) -> None:
+        """Take a message whose metrics cannot be read, or (found is None) of which nothing can.
+
+        What it would have said is not known from the last message on; what a birth had said before it is over, as
+        aliases are of one birth only. It was seen, so that data of this kind hide no birth.
+        """
+        if kind == "NDEATH":  # no sequence number would tell that a death was missed
+            self._node_death(node, _NOTHING, burst)
+            return
+        node.dead = False
+        if found is None:
+            node.unread, node.last = node.unread + 1, None
+        if kind == "NBIRTH":
+            burst.wanted = bool(node.own.positions)
+            self._end(self._standing(node), node.known + 1, BAD_DATA_LOST, burst)
+            node.doubted, node.own.dead = True, False
+            node.begin(_number(found or _NOTHING))
+            self._forget(node)
+            return
+        if found is not None:
+            self._in_sequence(node, found, burst)
+        if node.awaits and kind in _DATA and not burst.late:
+            self._not_born_again(node, burst)
+        if owner is not None and not burst.late:
+            self._unread_of_owner(node, owner, kind, burst)
+
+    def _unread_of_owner(self, node: Node, owner: Owner, kind: str, burst: Burst) -> None:
+        if kind == "DDEATH":
+            self._of_owner(owner, kind, [], burst)
+            return
+        owner.dead = False
+        if not owner.positions:
+            return
+        burst.wanted = True
+        standing = [position for position in owner.positions if position in self._points.stands]
+        self._end(standing, node.known + 1, BAD_DATA_LOST, burst)
+        if kind == "DBIRTH":
+            owner.forget()
+            owner.awaited = False
+        elif GAP not in burst.taken.flags:
+            burst.flag(GAP)
+
     def _of_owner(self, owner: Owner, kind: str, metrics: Sequence[Metric], burst: Burst) -> None:
         if kind == "DDEATH":
             if not burst.late:  # of a late one nothing is left to end: the gap did
@@ -101,8 +166,7 @@ class Host:
         else:
             owner.dead = False
             if not owner.born:
-                burst.flag("data before birth")
-                burst.wanted = True
+                burst.before_birth()
             owner.data(metrics, burst)
 
     def _retained(self, node: Node, device: str, found: Payload, burst: Burst) -> None:
@@ -123,20 +187,26 @@ class Host:
             self._end(self._standing(node), node.known + 1, BAD_DATA_LOST, burst)
         if found.seq != 0:
             burst.flag("birth is not number 0")
-        node.bdseq = bdseq
-        node.begin(found.seq if found.seq is not None and found.seq < SEQS else None)
+        node.bdseq, node.doubted = bdseq, False
+        node.begin(_number(found))
+        self._forget(node)
+        node.own.birth(metrics, burst)
+
+    def _forget(self, node: Node) -> None:
+        """Forget what the last births said; the devices' are to follow."""
+        node.own.forget()
         for device in node.devices.values():
             device.forget()
             device.awaited = node.awaits = True
-        node.own.birth(metrics, burst)
 
     def _node_death(self, node: Node, found: Payload, burst: Burst) -> None:
         """End what stands of the node and its devices, now: the time in a will is that of the connecting (chapter 6).
 
-        A death of an older session may come after the new one's birth; a death that does not say counts.
+        A death of an older session may come after the new one's birth; a death that does not say counts, and so does
+        one of another session where the birth of that may have been lost.
         """
         bdseq = _bdseq(_metrics("NDEATH", found, burst) or [])
-        if None not in (bdseq, node.bdseq) and bdseq != node.bdseq:
+        if None not in (bdseq, node.bdseq) and bdseq != node.bdseq and not node.doubted:
             burst.flag("stale death")
             return
         if node.dead:
@@ -147,23 +217,29 @@ class Host:
         self._end(node.positions(), burst.received, BAD_NO_COMMUNICATION, burst)
         for owner in node.owners():
             owner.die()
-        node.dead, node.last = True, None
+        node.dead, node.doubted, node.last = True, True, None
         node.begin(None)
 
     def _in_sequence(self, node: Node, found: Payload, burst: Burst) -> None:
-        """Look whether messages are missing before this one: then no value of the node is known any more."""
-        if found.seq is None or found.seq >= SEQS:
+        """Look whether messages are missing before this one: then no value of the node is known any more.
+
+        Births may be among them, so that aliases and the session are in doubt until the next ones.
+        """
+        number = _number(found)
+        if number is None:
             burst.flag("no sequence number" if found.seq is None else "sequence number above 255")
             node.begin(None)
             return
-        order = node.step(found.seq)
+        order = node.step(number)
         if order == IN_ORDER:
             return
         burst.flag(order)
         if order == LATE:
             burst.late = True
         else:
-            burst.wanted = True
+            burst.wanted = node.doubted = True
+            for owner in node.owners():
+                owner.doubt()
             self._end(self._standing(node), node.known + 1, BAD_DATA_LOST, burst)
 
     def _not_born_again(self, node: Node, burst: Burst) -> None:
@@ -195,9 +271,7 @@ class Host:
     def waiting(self) -> list[tuple[str, str]]:
         """Return group and node of those who live, as far as is known, and whose births are not known in full."""
         return [
-            key
-            for key, node in self._nodes.items()
-            if not node.dead and any(not (owner.born or owner.dead) for owner in node.owners() if owner.positions)
+            key for key, node in self._nodes.items() if not node.dead and any(_waits(owner) for owner in node.owners())
         ]
 
     def warnings(self) -> list[str]:
@@ -214,10 +288,16 @@ class Host:
         return lines if more <= 0 else [*lines[:MOST_WARNINGS], f"and {more} more of Sparkplug nodes and devices"]
 
 
+def _waits(owner: Owner) -> bool:
+    return bool(owner.positions) and not owner.dead and (owner.doubted or not owner.born)
+
+
 def _told(owner: Owner) -> list[str]:
     name = clean(owner.name)
     if owner.dead:
         return [f"device {name} is dead; its node lives"]
+    if owner.doubted:
+        return [f"{name} waits for its birth: one may have been lost; until then its aliases are not used"]
     if owner.born:
         return [
             f"metric {clean(metric)[:SHOWN]!r} is in no birth of {name}; mend the address" for metric in owner.absent
@@ -225,6 +305,11 @@ def _told(owner: Owner) -> list[str]:
     return (
         [f"{name} waits for its birth; until then its aliases and data types are not known"] if owner.positions else []
     )
+
+
+def _number(found: Payload) -> int | None:
+    """Return a message's sequence number, None where it has none that is one."""
+    return found.seq if found.seq is not None and found.seq < SEQS else None
 
 
 def _metrics(kind: str, found: Payload, burst: Burst) -> list[Metric] | None:

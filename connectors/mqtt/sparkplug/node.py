@@ -26,6 +26,10 @@ class Node:
         """Numbers that may still come late."""
         self.known = 0
         """Up to when the values are known [ns since 1970, UTC]."""
+        self.unread = 0
+        """So many messages came since the one of `seq` whose numbers could not be read."""
+        self.doubted = True
+        """Whether the session may be another than `bdseq` says, as births may have passed by unread."""
         self.last: tuple[str, bytes] | None = None
         """Topic and payload of the last message in the sequence."""
         self.dead = False
@@ -46,13 +50,13 @@ class Node:
 
     def begin(self, seq: int | None) -> None:
         """Begin a run of sequence numbers; None where its first number is not known yet."""
-        self.seq, self.skipped = seq, set()
+        self.seq, self.skipped, self.unread = seq, set(), 0
 
     def step(self, seq: int) -> str:
         """Go on to a message's number; return IN_ORDER, LATE or GAP."""
         expected = None if self.seq is None else (self.seq + 1) % SEQS
-        if expected is None or seq == expected:
-            self.seq = seq
+        if expected is None or (seq - expected) % SEQS <= self.unread:
+            self.seq, self.unread = seq, 0
             self.skipped.discard(seq)
             return IN_ORDER
         if seq in self.skipped:
@@ -60,5 +64,5 @@ class Node:
             return LATE
         hole = (seq - expected) % SEQS
         self.skipped = {(expected + n) % SEQS for n in range(hole)} if hole <= MOST_LATE else set()
-        self.seq = seq
+        self.seq, self.unread = seq, 0
         return GAP

@@ -41,6 +41,8 @@ class Owner:
         self.positions: list[int] = []
         self.born = False
         """Whether its birth is known, and with it its aliases and data types."""
+        self.doubted = False
+        """Whether a later birth may have given its aliases to other metrics."""
         self.dead = False
         self.awaited = False
         """Whether the node was born again and this device is still to follow."""
@@ -68,10 +70,14 @@ class Owner:
 
     def forget(self) -> None:
         """Forget what the last birth said: aliases and data types are of one birth only."""
-        self.born, self.absent = False, []
+        self.born, self.doubted, self.absent = False, False, []
         self._aliases, self._ways = {}, {}
         for tag in self._tags.values():
             tag.datatype = UNKNOWN
+
+    def doubt(self) -> None:
+        """Take that a birth may have been lost: what an alias means is open until the next one."""
+        self.doubted = bool(self._aliases and self.positions)
 
     def die(self) -> None:
         """Take a death: what its birth said is over."""
@@ -116,6 +122,9 @@ class Owner:
                 self._metric(tag, metric, burst, _OWN, 0)
 
     def _aliased(self, metric: Metric, burst: Burst) -> Tag | None:
+        if self.doubted and metric.alias is not None:
+            burst.before_birth()
+            return None
         if metric.alias in self._aliases:
             return self._aliases[metric.alias]
         burst.wanted = True
