@@ -187,6 +187,8 @@ class Link(asyncio.BufferedProtocol):
         return granted
 
     async def _subscribe(self, filters: list[str], qos: int, identifier: int) -> Iterable[tuple[str, int]]:
+        if self.lost is not None:
+            raise self.lost
         self._mid = self._mid % 0xFFFF + 1
         answer = self._granted[self._mid] = self._loop.create_future()
         self._write(packets.subscribe(self._mid, filters, qos, v5=self._v5, identifier=identifier))
