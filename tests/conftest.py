@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import gc
+
 import pytest
 from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData, NodeManagementService
 from asyncua.server.internal_server import InternalServer
@@ -8,6 +10,16 @@ from asyncua.server.standard_address_space import standard_address_space
 from collector.agent import Agent
 from collector.batch import to_frame
 from tests.modbus_peers import ASKED
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_collections():
+    """What thousands of tests before leave in memory is looked through once a module, not in the midst of a deadline.
+
+    A full collection of all that takes so long by and by that a server of the test misses its keep-alive.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

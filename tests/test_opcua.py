@@ -191,7 +191,7 @@ def test_a_server_that_never_answers_is_lost_within_its_timeout_and_closes():
 def test_every_change_of_a_subscribed_point_arrives_and_keep_alives_say_that_it_stands():
     async def run() -> None:
         async with server(a=ua.Variant(0.0)) as (url, nodes, _):
-            connector = opcua.Connector(source(url, timeout="500ms"), points("a", mode="subscribe"))
+            connector = opcua.Connector(source(url, timeout="2s"), points("a", mode="subscribe"))
             await connector.connect()
             stream = connector.readings()
             assert by_point(await some(stream))[0][0] == 0.0
