@@ -478,7 +478,7 @@ class Agent:
     async def _gather(self, config: SinkConfig, seen: int) -> None:
         """Wait until so many rows more are committed, or for `every`, or until the agent stops."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(config.every / 1e9), self._committed:
+            async with asyncio.timeout(config.wait / 1e9), self._committed:
                 await self._committed.wait_for(
                     lambda: self._all_committed.is_set() or self._committed_rows - seen >= config.rows
                 )
@@ -552,10 +552,6 @@ def _expected(source: Source, points: list[Point]) -> int:
 
 def _with_period(point: Point, source: Source) -> Point:
     return point if point.period is not None else point.model_copy(update={"period": source.period})
-
-
-def _decode(payloads: list[bytes]) -> pl.DataFrame:
-    return pl.concat([pl.read_ipc(io.BytesIO(payload)) for payload in payloads])
 
 
 def _decode_some(payloads: list[bytes]) -> tuple[pl.DataFrame, int]:

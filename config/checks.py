@@ -8,14 +8,13 @@ from itertools import combinations
 from urllib.parse import urlsplit
 
 from config.faults import Fault
-from config.plant import Calendar, Plant, Point, groups
+from config.plant import MQTT_PORTS, Calendar, Plant, Point, groups
 from config.units import METER_UNITS
 
 _METERS = {"energy": ("energy", "volume", "mass"), "power": ("power",)}
 _MODBUS = ("scale_register", "no_value")
 _ONCE = ("state", "product", "ideal_cycle")
 _COUNTING = ("total", "good", "reject", "rework")
-_MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 """What a URL means that names no port."""
 
 Places = Mapping[tuple[str, str], str]
@@ -83,7 +82,7 @@ def _broker(url: str) -> str | None:
     """Return host and port of a broker's URL, None where it has none; with or without TLS it is the same one."""
     try:
         parts = urlsplit(url)
-        port = parts.port or _MQTT_PORTS.get(parts.scheme)
+        port = parts.port or MQTT_PORTS.get(parts.scheme)
     except ValueError:
         return None
     return f"{parts.hostname}:{port}" if parts.hostname and port else None

@@ -22,6 +22,8 @@ WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun"
 
 MODBUS_TIMEOUT_NS = 1_000_000_000
 """How long a Modbus unit may take to answer, if nothing else is said [ns]."""
+MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+"""The schemes of an MQTT url, and the port of each where the url names none."""
 
 Element = Literal["production", "setup", "delay", "idle", "planned"]
 
@@ -408,19 +410,56 @@ class Sink(Model):
     """A store that samples are written to."""
 
     kind: str
-    """The sink's module in collector/sinks/: parquet."""
+    """The sink's module in collector/sinks/: parquet, influxdb."""
     id: str = ""
     """Name of its cursor; default its kind."""
-    path: Path = Path("var/lake")
-    every: Duration = 60_000_000_000
-    """The longest a sample waits for more before a file is written [ns]."""
+    every: Duration | None = None
+    """The longest a sample waits for more before it is written [ns]; default 60 s, influxdb 1 s."""
     rows: int = Field(default=1_000_000, gt=0)
-    """A file is written once this many rows wait."""
+    """What waits is written once it is this many rows."""
+    points: tuple[str, ...] = ()
+    """Patterns of ids of the points that are written; empty: all."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of ids of points that are not written, even if `points` names them."""
+    max_rate: int | None = Field(default=None, gt=0)
+    """So many rows are written in a second at most, so that a backlog leaves room on the line; default no limit."""
+    path: Path = Path("var/lake")
+    """Parquet: the lake's folder."""
+    keep: Duration | None = None
+    """Parquet: days that ended longer ago than this are removed [ns]; default none ever is."""
+    keep_size: Size | None = None
+    """Parquet: the oldest days are removed while the lake is larger [B]; default none ever is."""
+    url: str = ""
+    """InfluxDB: http://host:8086 or https://host:8086."""
+    api: Literal["v1", "v2", "v3"] = "v2"
+    """InfluxDB: v1 for 1.x, v2 for 2.x, v3 for 3 Core."""
+    database: str = ""
+    """InfluxDB v1 and v3: where samples go; v1 makes it where it is missing."""
+    retention_policy: str = ""
+    """InfluxDB v1: the database's policy that samples go to; empty: its default."""
+    org: str = ""
+    """InfluxDB v2."""
+    bucket: str = ""
+    """InfluxDB v2: where samples go."""
+    user: str = ""
+    """InfluxDB v1."""
+    password: SecretStr = SecretStr("")
+    token: SecretStr = SecretStr("")
+    """InfluxDB v2 and v3."""
+    ca: Path | None = None
+    """TLS: certificates that are trusted (PEM); empty: those of the operating system."""
+    timeout: Duration = 30_000_000_000
+    """InfluxDB: how long one request may take [ns]."""
 
     @property
     def name(self) -> str:
         """The cursor's name."""
         return self.id or self.kind
+
+    @property
+    def wait(self) -> int:
+        """The longest a sample waits for more before it is written [ns]."""
+        return self.every or (1_000_000_000 if self.kind == "influxdb" else 60_000_000_000)
 
 
 class Networking(Model):

@@ -69,23 +69,16 @@ class Numbers:
         """When each number was said [ns]."""
         self.paused = False
         self._port, self._every, self._topics = port, every, (timed, plain)
-        self._mids: dict[int, int] = {}
-        self._taken: dict[int, float] = {}
+        self._given: set[int] = set()
+        self._taken: set[int] = set()
 
     @property
     def sent(self) -> int:
         return len(self.times)
 
-    def taken(self) -> dict[int, float]:
-        """When the broker acknowledged a number in both topics [s, monotonic]."""
-        times: dict[int, list[float]] = {}
-        for mid, at in list(self._taken.items()):
-            times.setdefault(self._mids[mid], []).append(at)
-        return {number: max(both) for number, both in times.items() if len(both) == 2}
-
     async def all_taken(self) -> None:
         """Wait until the broker has acknowledged all."""
-        while len(self._taken) < len(self._mids):  # noqa: ASYNC110  paho tells in a thread of its own
+        while len(self._taken) < len(self._given):  # noqa: ASYNC110  paho tells in a thread of its own
             await asyncio.sleep(0.01)
 
     async def __aenter__(self) -> "Numbers":
@@ -110,11 +103,11 @@ class Numbers:
                 number = self.sent + 1
                 self.times[number] = at = time.time_ns()
                 for topic, payload in zip(self._topics, (json.dumps({"n": number, "ts": at}), number), strict=True):
-                    self._mids[self.client.publish(topic, payload, qos=1).mid] = number
+                    self._given.add(self.client.publish(topic, payload, qos=1).mid)
             await asyncio.sleep(self._every)
 
     def _published(self, client: paho.Client, data: object, mid: int, *rest: object) -> None:
-        self._taken[mid] = time.monotonic()
+        self._taken.add(mid)
 
 
 def password_file(folder: Path, user: str, password: str) -> Path:

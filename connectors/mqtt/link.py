@@ -97,7 +97,7 @@ class Link(asyncio.BufferedProtocol):
         self.heard_ns = 0
         """When the broker last gave a sign of life [ns since 1970, UTC]."""
         self._asked: float | None = None
-        self._paused = self._full = False
+        self._paused = self._more = False
         self._waiting_bytes = 0
         self._mid = 0
         self.keep_alive = session.keep_alive
@@ -243,9 +243,9 @@ class Link(asyncio.BufferedProtocol):
             return
         transport.resume_reading()
         before = len(self.messages)
-        self._full = True
-        while self._full and self._has_room() and self.lost is None:
-            self._full = False
+        self._more = True
+        while self._more and self._has_room() and self.lost is None:
+            self._more = False
             await asyncio.sleep(0)
             await asyncio.sleep(0)  # the loop has read by now, all that waited or as much as there is room for at once
         if len(self.messages) == before and self.unacknowledged >= FEW:
@@ -340,7 +340,7 @@ class Link(asyncio.BufferedProtocol):
         if self.lost is not None:
             return
         self._heard, self.heard_ns = self._loop.time(), time.time_ns()
-        self._full = nbytes == _ROOM
+        self._more = nbytes == _ROOM
         self.received += nbytes
         found: list[packets.Message | Control] = []
         try:

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
+from config.plant import MQTT_PORTS
 from connectors.urls import is_whole
 
-PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
-"""Schemes and their usual ports."""
 FORMS = "mqtt://host:1883, mqtts://host:8883, ws://host:8083/mqtt, wss://host:8084/mqtt"
 VERSIONS = ("5", "3.1.1")
 PATH = "/mqtt"
@@ -34,10 +33,10 @@ class Target:
 def parse_url(url: str) -> Target:
     """Return the target of an MQTT URL; raises ValueError naming what is wrong with it, and the forms there are."""
     scheme = url.partition("://")[0]
-    if scheme not in PORTS:
+    if scheme not in MQTT_PORTS:
         raise ValueError(f"url {url!r} is none of {FORMS}")
     if not is_whole(url, scheme):
-        raise ValueError(f"url {url!r} has no host, or no good port; write {scheme}://host:{PORTS[scheme]}")
+        raise ValueError(f"url {url!r} has no host, or no good port; write {scheme}://host:{MQTT_PORTS[scheme]}")
     parts = urlsplit(url)
     if "@" in parts.netloc:  # which may hold a password, and is not shown
         raise ValueError(f"url of {parts.hostname}: who connects stands in it; write user and password of the source")
@@ -46,7 +45,7 @@ def parse_url(url: str) -> Target:
         raise ValueError(f"url {url!r}: no path may follow; topics stand in the point table, a path in ws:// URLs")
     return Target(
         host=parts.hostname or "",
-        port=parts.port or PORTS[scheme],
+        port=parts.port or MQTT_PORTS[scheme],
         tls=scheme in ("mqtts", "wss"),
         path=(parts.path or PATH) if socket else "",
         version=_version(url, parts.query),

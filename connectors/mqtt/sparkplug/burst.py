@@ -33,8 +33,6 @@ class Taken:
     """What is in doubt, in words that counts can go by."""
     rebirth: tuple[str, str] | None = None
     """Group and node of whom the host needs a birth; said with each message that lacks it."""
-    clock: int | None = None
-    """What the clock of the rows' times said when they were sent [ns since 1970, UTC]; None: it is ours."""
 
 
 class Points:

@@ -110,7 +110,7 @@ class Host:
                 self._not_born_again(node, burst)
             if owner is not None:
                 self._of_owner(owner, kind, metrics, burst)
-        burst.taken.clock = sent = ns(found.timestamp)
+        sent = ns(found.timestamp)
         if not burst.late:
             node.known = sent or max((row[1] for row in burst.taken.rows), default=burst.received)
 

@@ -34,7 +34,7 @@ _VALUES = value_tags(10)
 _SENT, _METRIC, _SEQ = tag(1, VARINT), tag(2, LENGTH), tag(3, VARINT)
 _NAME, _PROPERTIES = tag(1, LENGTH), tag(9, LENGTH)
 _NUMBERS = {tag(2, VARINT): "alias", tag(3, VARINT): "timestamp", tag(4, VARINT): "datatype"}
-_FLAGS = {tag(5, VARINT): "historical", tag(6, VARINT): "transient", tag(7, VARINT): "null"}
+_FLAGS = {tag(5, VARINT): "historical", tag(7, VARINT): "null"}
 
 
 @dataclass(slots=True)
@@ -51,7 +51,6 @@ class Metric:
     """Which value field is there, 0 for none."""
     raw: int | bytes = 0
     historical: bool = False
-    transient: bool = False
     null: bool = False
     properties: bytes | None = None
 
