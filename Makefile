@@ -10,7 +10,8 @@ demo: $(STAMP)
 	$(BIN)/plantproof demo demo-plant
 
 # Tests that wait for slow devices more than they compute run beside the others; their report comes last.
-APART := $(addprefix tests/,test_modbus_faults.py test_modbus_neighbours.py test_modbus_serial.py test_mqtt_browse.py)
+APART := $(addprefix tests/,test_modbus_faults.py test_modbus_neighbours.py test_modbus_serial.py \
+	test_mqtt_browse.py test_mqtt_faults.py)
 
 test: check
 	@$(BIN)/python -m pytest $(APART) > .pytest-apart.log 2>&1 & apart=$$!; \

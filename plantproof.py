@@ -14,7 +14,7 @@ COMMANDS = {
     "browse": "connectors.commands:browse",
     "run": "collector.commands:run",
     "status": "collector.commands:status",
-    "spool": "collector.commands:spool",
+    "spool": "collector.spool_commands:spool",
     "import": "collector.commands:import_samples",
     "kpi": "kpis.commands:kpi",
     "indicators": "kpis.commands:indicators",

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import io
+import importlib.metadata
 import itertools
 import logging
 import random
-import sqlite3
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -16,13 +15,16 @@ from typing import Any
 
 import polars as pl
 
+from collector import gaps
 from collector.batch import Intake, Rows, to_frame
+from collector.delivery import Commits, Delivery
 from collector.ledger import Losses
+from collector.payload import decoded, encoded
 from collector.quarantine import Quarantine
 from collector.repeats import Repeats
 from collector.sinks import base as sinks
-from collector.spool import Spool, SpoolFull
-from collector.status import SinkStatus, SourceStatus, Status
+from collector.spool import Record, Spool, SpoolFull
+from collector.status import SinkStatus, SourceStatus, Status, read_status
 from config.plant import Plant, Point, Source
 from config.plant import Sink as SinkConfig
 from config.schema import SAMPLE
@@ -49,10 +51,6 @@ TOKENS = 20_000
 """So many messages of a source are known by name, should a broker send them again."""
 TAIL_BATCHES = 200
 """So many batches are looked through for messages that were committed but perhaps not acknowledged."""
-READ_BYTES = 8 * 2**20
-"""What one write of a sink takes from the spool at most [B, compressed]."""
-WRITE_TEXTS = 2**20
-"""So much of texts one write of a sink holds, a batch more or less [B]: compressed they may be a hundredth of it."""
 TAIL_BYTES = 64 * 2**20
 """So much of the tail is looked through [B, compressed]."""
 NOTE_EVERY_S = 60
@@ -62,6 +60,8 @@ STUCK_S = 5.0
 PULSE_S = 0.5
 STALL_S = 5.0
 """The agent that did not run for so long [s] (stopped, suspended, starved) knows nothing of that time."""
+JUMP_S = 2.0
+"""The computer's clock that was set by so much [s] stands in the ledger."""
 DRAIN_S = 30.0
 """How long a stopping agent lets its sinks drain [s]."""
 
@@ -97,10 +97,9 @@ class Agent:
         self._stop = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._committed = asyncio.Condition()
         self._sources_done = asyncio.Event()
         self._due = asyncio.Event()
-        self._all_committed = asyncio.Event()
+        self._commits = Commits()
         self._named = 0
         """The last batch before all known messages were named again."""
         self._written: Counter[str] = Counter()
@@ -109,7 +108,6 @@ class Agent:
         self._doubts: dict[str, Losses] = {}
         self._links: dict[str, tuple[connectors.Connector, Intake]] = {}
         self._stalls = 0
-        self._committed_rows = 0
         self._commit_began: float | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
 
@@ -132,25 +130,47 @@ class Agent:
             max_size=config.max_size,
             when_full=config.when_full,
             tail=TAIL_BATCHES,
+            gap=gaps.in_place_of,
         )
         self._quarantine = Quarantine(self.spool.path / "quarantine", self.spool.ledger)
         try:
+            self._tell_start()
             self.spool.forget_all_but([sink.name for sink in self.plant.sinks])
-            for sink in self.plant.sinks:
-                self.spool.cursor(sink.name)
-            self._stores = {
-                sink.name: modules[sink.name].Sink(sink, self.plant, agent=self.name, spool=self.spool.id)
-                for sink in self.plant.sinks
-            }
-            await self._run()
+            self._intakes = await asyncio.get_running_loop().run_in_executor(self._disk, self._recovered)
+            deliveries = [self._delivery(sink, modules[sink.name]) for sink in self.plant.sinks]
+            await self._run(deliveries)
+            self.spool.ledger.add("stopped", "asked to", agent=self.name, rows=self._commits.rows)
         finally:
             self._disk.shutdown()
             self.spool.close()
 
-    async def _run(self) -> None:
+    def _tell_start(self) -> None:
+        """Tell the ledger of the start, and whether the run before it was stopped."""
+        reason = "first start"
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            before = read_status(self.spool.path / "status.json")
+            reason = (
+                "after a stop" if before["stopped"] else "after a run that nobody stopped: killed, or without power"
+            )
+        version = importlib.metadata.version("plantproof")
+        self.spool.ledger.add("started", reason, agent=self.name, version=version, last=self.spool.last)
+
+    def _delivery(self, config: SinkConfig, module: sinks.SinkModule) -> Delivery:
+        self.spool.done(config.name)
+        ledger = self.spool.ledger
+        quarantine = Quarantine(self.spool.path / "quarantine", ledger, name=f"sink-{config.name}")
+        sink = module.Sink(
+            config, self.plant, agent=self.name, spool=self.spool.id, ledger=ledger, quarantine=quarantine
+        )
+        status = self.status.sinks[config.name] = SinkStatus(kind=config.kind)
+        return Delivery(
+            config, sink, self.spool, points=self.ids, disk=self._disk, commits=self._commits, status=status
+        )
+
+    async def _run(self, deliveries: list[Delivery]) -> None:
         sources = [asyncio.create_task(self._source(s), name=f"source {s.id}") for s in self.sources]
         committer = asyncio.create_task(self._committer(), name="committer")
-        sink_tasks = [asyncio.create_task(self._sink(s), name=f"sink {s.name}") for s in self.plant.sinks]
+        sink_tasks = [asyncio.create_task(one.run(), name=f"sink {one.name}") for one in deliveries]
         reporter = asyncio.create_task(self._report(), name="status")
         pulse = asyncio.create_task(self._pulse(), name="pulse")
         stopping = asyncio.create_task(self._stop.wait())
@@ -163,9 +183,7 @@ class Agent:
         self._sources_done.set()
         self._due.set()
         await committer
-        self._all_committed.set()
-        async with self._committed:
-            self._committed.notify_all()
+        await self._commits.end()
         if sink_tasks:
             await asyncio.wait(sink_tasks, timeout=DRAIN_S)
         rest: list[asyncio.Task[Any]] = [*sink_tasks, reporter, pulse, stopping]
@@ -175,24 +193,18 @@ class Agent:
         self._look_at_links()
         self.status.stopped = True
         self._write_status()
-        log.info("stopped; %d rows were committed, %d wait for a commit", self._committed_rows, self._rows)
+        log.info("stopped; %d rows were committed, %d wait for a commit", self._commits.rows, self._rows)
         for task in done - {stopping}:  # a task that ended by itself ended by a fault of ours
             if not task.cancelled() and task.exception() is not None:
                 raise RuntimeError(f"{task.get_name()} ended") from task.exception()
 
     async def _source(self, source: Source) -> None:
         points = [p for p in self.points if p.source == source.id]
-        first = next((i for i, p in enumerate(self.points) if p.source == source.id), 0)
-        intake = Intake(points, first, quiet=source.kind == "mqtt")
-        repeats = Repeats([p.point for p in points])
-        tail, tokens = await asyncio.get_running_loop().run_in_executor(self._disk, self._tail)
-        repeats.recover(tail)
-        intake.recover(tail)
-        self._taken[source.id] = deque(tokens.get(source.id, ()), maxlen=max(TOKENS, 2 * source.receive_maximum))
+        intake, repeats = self._intakes[source.id]
         status = SourceStatus(kind=source.kind, points=len(points), expect_ns=_expected(source, points))
         self.status.sources[source.id] = status
         pause = BACK_OFF_S[0]
-        open_since = None
+        open_since, told = None, False
         try:
             while True:
                 connector = self._made(source, points, status)
@@ -221,6 +233,9 @@ class Agent:
                     await connector.close()
                     self._note_losses(source.id)
                 self._add(intake.lost(time.time_ns()))
+                if held.since is not None or not told:
+                    told = True
+                    self.spool.ledger.add("gap", status.error, source=source.id, points=status.points)
                 log.warning("source %s is %s: %s", source.id, status.state, status.error)
                 pause = _pause(status, pause, held)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads reconnects, no secret
@@ -270,17 +285,31 @@ class Agent:
                 self._acknowledge.append((source, readings.acknowledge))
                 if readings.urgent and not self.status.spool.get("error"):
                     self._due.set()
-            await self._room.wait()
+            if not self._room.is_set():
+                await self._held_up(source, intake, status)
             if self._stalls != stalls:
                 raise SourceLost(f"the agent stood still for more than {STALL_S:g} s; what came meanwhile is in doubt")
         raise SourceLost("the connector ended without a word")
 
+    async def _held_up(self, source: str, intake: Intake, status: SourceStatus) -> None:
+        """Wait until there is room for more rows; what a source that is polled did meanwhile nobody knows."""
+        began, began_ns = time.monotonic(), time.time_ns()
+        await self._room.wait()
+        waited = time.monotonic() - began
+        if status.kind != "mqtt" and waited * 1e9 > status.expect_ns:  # a broker keeps what it has for us
+            self._add(intake.lost(began_ns))
+            self.spool.ledger.add("gap", f"not read for {waited:.1f} s: the spool took nothing", source=source)
+
     async def _pulse(self) -> None:
         """Notice that the agent itself stood still, and begin the gap where it did."""
-        before = time.monotonic()
+        before, clock = time.monotonic(), time.time()
         while True:
             await asyncio.sleep(PULSE_S)
             stood, before = time.monotonic() - before, time.monotonic()
+            jumped, clock = time.time() - clock - stood, time.time()
+            if abs(jumped) >= JUMP_S:
+                self.spool.ledger.add("clock jumped", f"by {jumped:+.1f} s; polling went on")
+                log.warning("this computer's clock jumped by %+.1f s", jumped)
             if stood < STALL_S:
                 continue
             self._stalls += 1
@@ -301,18 +330,32 @@ class Agent:
             del waiting[: -(known.maxlen or TOKENS)]
         self._look_at_room()
 
-    def _tail(self) -> tuple[pl.DataFrame, dict[str, list[int]]]:
-        """Return the last batches of the spool, which a broker may deliver again, and the messages they came from."""
+    def _recovered(self) -> dict[str, tuple[Intake, Repeats]]:
+        """Return each source's intake, with what the last batches of the spool say, which a broker may send again."""
         after = max(0, self.spool.last - TAIL_BATCHES)
+        tail, tokens = self._tail(after), self.spool.tokens(after)
+        intakes = {}
+        for source in self.sources:
+            points = [p for p in self.points if p.source == source.id]
+            first = next((i for i, p in enumerate(self.points) if p.source == source.id), 0)
+            intake, repeats = Intake(points, first, quiet=source.kind == "mqtt"), Repeats([p.point for p in points])
+            repeats.recover(tail)
+            intake.recover(tail)
+            intakes[source.id] = intake, repeats
+            self._taken[source.id] = deque(tokens.get(source.id, ()), maxlen=max(TOKENS, 2 * source.receive_maximum))
+        return intakes
+
+    def _tail(self, after: int) -> pl.DataFrame:
         frames = [pl.DataFrame(schema=dict(SAMPLE))]
         try:
             for record in self.spool.read(after, TAIL_BYTES):
-                frames.append(pl.read_ipc(io.BytesIO(record.payload)))  # noqa: PERF401  those before a fault count
-        except (sqlite3.Error, OSError, pl.exceptions.PolarsError) as error:
+                if isinstance(record, Record):
+                    frames.append(decoded(record.payload))  # noqa: PERF401  those before a fault count
+        except (OSError, pl.exceptions.PolarsError) as error:
             # A row that is delivered again is stored twice then, which is better than no row at all.
             self.spool.ledger.add("tail not read", f"rows of the last batches: {error}")
             log.error("spool: rows of the last batches cannot be read: %s", error)  # noqa: TRY400
-        return pl.concat(frames), self.spool.tokens(after)
+        return pl.concat(frames)
 
     def _add(self, rows: list[Rows]) -> None:
         self._pending += rows
@@ -350,7 +393,7 @@ class Agent:
             self._commit_began = time.monotonic()
             try:
                 await asyncio.get_running_loop().run_in_executor(self._disk, self._put, rows, count, tokens, refused)
-            except (SpoolFull, sqlite3.Error, OSError) as error:
+            except (SpoolFull, OSError) as error:
                 self._tokens = {
                     source: tokens.get(source, []) + self._tokens.get(source, [])
                     for source in {**tokens, **self._tokens}
@@ -360,13 +403,11 @@ class Agent:
                 return
             finally:
                 self._commit_began = None
-        self._committed_rows += count
         self._written.update({source: len(some) for source, some in tokens.items()})
         self.status.spool.pop("error", None)
         self._room.set()
         self._tell(acknowledge)
-        async with self._committed:
-            self._committed.notify_all()
+        await self._commits.add(count)
 
     def _tell(self, acknowledge: list[tuple[str, Callable[[], None]]]) -> None:
         """Acknowledge what is committed; a link that cannot take it ends nobody else's, and the broker asks again."""
@@ -420,68 +461,7 @@ class Agent:
             self._quarantine.add(refused)
             refused.clear()  # what follows may fail and be tried again
         if rows:
-            buffer = io.BytesIO()
-            to_frame(rows, self.ids).write_ipc(buffer, compression="lz4")
-            self.spool.put(buffer.getvalue(), count, tokens)
-
-    async def _sink(self, config: SinkConfig) -> None:
-        status = self.status.sinks[config.name] = SinkStatus(kind=config.kind)
-        worker = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{config.name}")
-        sink = self._stores[config.name]
-        loop = asyncio.get_running_loop()
-        pause = BACK_OFF_S[0]
-        started = False
-        try:
-            while True:
-                try:
-                    if not started:
-                        seq = await loop.run_in_executor(worker, sink.start, self.spool.cursor(config.name))
-                        await self._advance(config, status, seq)
-                        started = True
-                    if not await self._feed(sink, config, status, worker) and self._all_committed.is_set():
-                        return
-                    pause, status.error = BACK_OFF_S[0], ""
-                except (OSError, sqlite3.Error, sinks.SinkRefused) as error:
-                    started = False  # the store may have more than the cursor says, or a part of a range
-                    status.error = str(error)
-                    log.error("sink %s: %s; its data waits in the spool", config.name, error)  # noqa: TRY400
-                    if self._all_committed.is_set():
-                        return
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, BACK_OFF_S[1])
-        finally:
-            sink.close()
-            worker.shutdown(wait=False)
-
-    async def _feed(self, sink: sinks.Sink, config: SinkConfig, status: SinkStatus, worker: ThreadPoolExecutor) -> bool:
-        """Write what waits once it is enough or old enough; returns whether anything was written."""
-        loop = asyncio.get_running_loop()
-        if status.caught_up:
-            await self._gather(config, self._committed_rows)
-        records = await loop.run_in_executor(self._disk, lambda: list(self.spool.read(status.cursor, READ_BYTES)))
-        if not records:
-            status.caught_up = True
-            return False
-        frame, count = await loop.run_in_executor(worker, _decode_some, [r.payload for r in records])
-        last = records[count - 1].seq
-        status.caught_up = last == self.spool.last
-        del records
-        await loop.run_in_executor(worker, sink.write, frame, status.cursor + 1, last)
-        await self._advance(config, status, last)
-        status.rows += frame.height
-        return True
-
-    async def _advance(self, config: SinkConfig, status: SinkStatus, seq: int) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._disk, self.spool.advance, config.name, seq)
-        status.cursor = seq
-
-    async def _gather(self, config: SinkConfig, seen: int) -> None:
-        """Wait until so many rows more are committed, or for `every`, or until the agent stops."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(config.wait / 1e9), self._committed:
-                await self._committed.wait_for(
-                    lambda: self._all_committed.is_set() or self._committed_rows - seen >= config.rows
-                )
+            self.spool.put(encoded(to_frame(rows, self.ids)), count, tokens)
 
     async def _report(self) -> None:
         for second in itertools.count():
@@ -516,7 +496,12 @@ class Agent:
     def _write_status(self) -> None:
         if self._commit_began is not None and time.monotonic() - self._commit_began > STUCK_S:
             self.status.spool["error"] = f"a commit takes longer than {STUCK_S:g} s; look at the disk"
-        self.status.spool |= {"bytes": self.spool.size, "last": self.spool.last, "pending_rows": self._rows}
+        self.status.spool |= {
+            "bytes": self.spool.size,
+            "last": self.spool.last,
+            "pending_rows": self._rows,
+            "quarantined_bytes": self.spool.quarantined,
+        }
         self.status.ledger = dict(self.spool.ledger.counts)
         try:
             self.status.write(self.spool.path / "status.json")
@@ -552,17 +537,6 @@ def _expected(source: Source, points: list[Point]) -> int:
 
 def _with_period(point: Point, source: Source) -> Point:
     return point if point.period is not None else point.model_copy(update={"period": source.period})
-
-
-def _decode_some(payloads: list[bytes]) -> tuple[pl.DataFrame, int]:
-    """Return the first batches in one frame, with texts of about WRITE_TEXTS at most, and how many they are."""
-    frames, size = [], 0
-    for payload in payloads:
-        frames.append(pl.read_ipc(io.BytesIO(payload)))
-        size += int(frames[-1]["text"].str.len_bytes().sum())
-        if size >= WRITE_TEXTS:
-            break
-    return pl.concat(frames), len(frames)
 
 
 def _text_size(rows: Rows) -> int:

@@ -220,11 +220,24 @@ def _print_status(report: dict[str, Any]) -> None:
         click.echo(line + (f"  {source['error']}" if source["error"] else ""))
         _print_points(source)
     for name, sink in report["sinks"].items():
-        lag = report["spool"]["last"] - sink["cursor"]
-        click.echo(f"  sink   {name:<12} {sink['rows']} rows, {lag} batches behind  {sink['error']}")
-    click.echo(f"  spool  {report['spool']['bytes']} B, last batch {report['spool']['last']}")
+        _print_sink(name, sink, report["spool"]["last"])
+    spool = report["spool"]
+    aside = f", {spool['quarantined_bytes']} B in quarantine" if spool.get("quarantined_bytes") else ""
+    click.echo(f"  spool  {spool['bytes']} B, last batch {spool['last']}{aside}  {spool.get('error', '')}".rstrip())
     for entry in report["last_losses"]:
         click.echo(f"  ledger {entry['ts'][:19]} {entry['event']}: {entry['reason']}")
+
+
+def _print_sink(name: str, sink: dict[str, Any], last: int) -> None:
+    """Print how far a sink is, and what keeps it."""
+    behind = f"{last - sink['cursor']} batches behind"
+    if sink.get("behind_s"):
+        behind += f", by {sink['behind_s']:.0f} s"
+    click.echo(f"  sink   {name:<12} {sink['rows']} rows, {behind}  {sink['error']}".rstrip())
+    if figures := sink.get("figures"):
+        click.echo("           " + ", ".join(f"{key} {value:g}" for key, value in figures.items()))
+    if upkeep := sink.get("upkeep"):
+        click.echo(f"           warning: housekeeping: {upkeep}")
 
 
 def _link(link: Mapping[str, Any]) -> str:
@@ -258,41 +271,6 @@ def _print_points(source: dict[str, Any]) -> None:
         click.echo(f"           in doubt: {reason} ({count})")
     if source.get("filled"):
         click.echo(f"           filled in from the source's history: {source['filled']} rows")
-
-
-@click.group()
-def spool() -> None:
-    """Tools for the spool of a stopped agent."""
-
-
-@spool.command()
-@PLANT
-def verify(plant: Path) -> None:
-    """Read every batch of a stopped agent's spool and check its CRC.
-
-    \b
-    Example:  plantproof spool verify /etc/plantproof
-
-    Exits 4 when a batch is damaged.
-    """
-    from collector.host import Locked  # noqa: PLC0415
-    from collector.spool import Spool, SpoolFormat  # noqa: PLC0415
-
-    loaded = load_plant(plant)
-    try:
-        opened = Spool(loaded.resolve(loaded.spool.path))
-    except (Locked, SpoolFormat) as error:
-        click.echo(str(error), err=True)
-        sys.exit(exits.CONFIG)
-    try:
-        before = opened.ledger.counts["quarantined"]
-        batches = sum(1 for _ in opened.read(0, max_bytes=2**63))
-        damaged = opened.ledger.counts["quarantined"] - before
-    finally:
-        opened.close()
-    click.echo(f"{batches} batches whole, {damaged} damaged, {len(opened.segments)} segments")
-    if damaged:
-        sys.exit(exits.VERIFY)
 
 
 @click.command("import")

@@ -27,6 +27,28 @@ def sync_file(path: Path) -> None:
         os.close(handle)
 
 
+def sync_data(handle: int) -> None:
+    """Make an open file's bytes and length survive a power cut."""
+    os.fdatasync(handle)
+
+
+def free_space(folder: Path) -> int:
+    """Return what an ordinary user may still write there [B]."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make a file that takes so much of the disk [B], or none where the disk does not give it."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        os.posix_fallocate(handle, 0, max(size, 1))
+    except OSError:
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
 def replace_durably(path: Path, content: bytes) -> None:
     """Write a whole file so that after a power cut either the old or the new content stands, never a part."""
     temporary = path.with_name(f".{path.name}.tmp")

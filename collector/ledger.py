@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,22 +32,32 @@ class Losses:
 
 
 class Ledger:
-    """One JSON line an entry, synced before the call returns; what a full disk refuses is written with the next."""
+    """One JSON line an entry, synced before the call returns; what a full disk refuses is written with the next.
+
+    Any thread may add to it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._waiting: list[bytes] = []
+        self._lock = threading.Lock()
         self.counts: Counter[str] = Counter(entry["event"] for entry in read_ledger(path))
 
     def add(self, event: str, reason: str, **facts: Any) -> None:
         """Append what happened, why, and its facts (counts, ranges, names)."""
         entry = {"ts": dt.datetime.now(dt.UTC).isoformat(), "event": event, "reason": reason, **facts}
-        self._waiting.append((json.dumps(entry, ensure_ascii=False, default=str) + "\n").encode())
-        self.counts[event] += 1
-        try:
-            self._write()
-        except OSError as error:
-            log.error("ledger: %s; %d entries wait", error, len(self._waiting))  # noqa: TRY400
+        line = (json.dumps(entry, ensure_ascii=False, default=str) + "\n").encode()
+        with self._lock:
+            self._waiting.append(line)
+            self.counts[event] += 1
+            try:
+                self._write()
+            except OSError as error:
+                log.error("ledger: %s; %d entries wait", error, len(self._waiting))  # noqa: TRY400
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Yield the entries that are written, oldest first."""
+        return read_ledger(self.path)
 
     def _write(self) -> None:
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)

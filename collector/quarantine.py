@@ -15,18 +15,19 @@ from collector import host
 from collector.ledger import Ledger
 from connectors.base import Refused
 
-NAME = "messages.jsonl"
-OLDER = "messages.1.jsonl"
+NAME = "messages"
+"""Where messages of sources are kept; what sinks refuse has names of its own."""
 MOST = 32 * 2**20
 """So large one of the two files grows [B]; then the older one goes."""
 
 
 class Quarantine:
-    """The folder `quarantine` of a spool; use it from the spool's thread."""
+    """Two files in the folder `quarantine` of a spool, which take turns; use one from one thread at a time."""
 
-    def __init__(self, folder: Path, ledger: Ledger, *, most: int = MOST) -> None:
+    def __init__(self, folder: Path, ledger: Ledger, *, name: str = NAME, most: int = MOST) -> None:
         """Take where it lies, and the ledger that is told when the oldest messages make room [B]."""
-        self._file, self._older, self._ledger, self._most = folder / NAME, folder / OLDER, ledger, most
+        self._file, self._older = _files(folder, name)
+        self._ledger, self._most = ledger, most
         self._entered = False
         """Whether the folder's entries, and its own, survive a power cut."""
 
@@ -66,6 +67,10 @@ class Quarantine:
         host.sync_folder(self._file.parent)
 
 
+def _files(folder: Path, name: str) -> tuple[Path, Path]:
+    return folder / f"{name}.jsonl", folder / f"{name}.1.jsonl"
+
+
 def _write(handle: int, lines: Iterable[bytes]) -> None:
     for line in lines:
         if os.write(handle, line) < len(line):
@@ -85,12 +90,12 @@ def _line(source: str, one: Refused) -> bytes:
     return (json.dumps(entry, ensure_ascii=True) + "\n").encode()
 
 
-def read_quarantine(folder: Path) -> Iterator[dict[str, Any]]:
+def read_quarantine(folder: Path, name: str = NAME) -> Iterator[dict[str, Any]]:
     """Yield the messages, oldest first, with `payload` as bytes; a line that is torn is passed over."""
-    for name in (OLDER, NAME):
-        if (folder / name).exists():
-            with (folder / name).open("rb") as file:
-                for line in file:
+    for file in reversed(_files(folder, name)):
+        if file.exists():
+            with file.open("rb") as lines:
+                for line in lines:
                     try:
                         entry = json.loads(line)
                     except ValueError:

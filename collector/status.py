@@ -15,6 +15,9 @@ STALE_AFTER_S = 5.0
 FRESH_PERIODS = 3
 """Data older than this many periods is not fresh."""
 
+HANGS_AFTER_S = 60.0
+"""A store that takes longer than this for one write [s] hangs."""
+
 
 @dataclass(slots=True, kw_only=True)
 class SourceStatus:
@@ -65,6 +68,24 @@ class SinkStatus:
     rows: int = 0
     error: str = ""
     caught_up: bool = False
+    upkeep: str = ""
+    """What keeps the store's housekeeping from its work."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """How the store itself does, by the sink's own names."""
+    writing_since: float | None = None
+    """Monotonic time at which the write under way began [s]."""
+    stored_until: int | None = None
+    """Receive time of the newest sample up to which all are stored [ns]."""
+
+    def report(self, now: float) -> dict[str, Any]:
+        """Return the status as plain data; a write that takes too long is an error."""
+        about = asdict(self)
+        since, until = about.pop("writing_since"), about.pop("stored_until")
+        behind = not self.caught_up and until is not None
+        about["behind_s"] = round(max(0.0, time.time() - until / 1e9), 1) if behind else 0.0
+        if not self.error and since is not None and now - since > HANGS_AFTER_S:
+            about["error"] = f"a write takes {now - since:.0f} s by now; the store hangs"
+        return about
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,7 +114,8 @@ class Status:
                 "fresh": source.fresh(now),
             }
         flowing = bool(sources) and all(s["fresh"] for s in sources.values())
-        stored = not self.spool.get("error") and not any(s.error for s in self.sinks.values())
+        sinks = {name: sink.report(now) for name, sink in self.sinks.items()}
+        stored = not self.spool.get("error") and not any(sink["error"] for sink in sinks.values())
         return {
             "healthy": flowing and stored,
             "agent": self.agent,
@@ -103,7 +125,7 @@ class Status:
             "started": self.started,
             "updated": dt.datetime.now(dt.UTC).isoformat(),
             "sources": sources,
-            "sinks": {name: asdict(sink) for name, sink in self.sinks.items()},
+            "sinks": sinks,
             "spool": self.spool,
             "ledger": self.ledger,
         }

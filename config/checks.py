@@ -8,12 +8,21 @@ from itertools import combinations
 from urllib.parse import urlsplit
 
 from config.faults import Fault
-from config.plant import MQTT_PORTS, Calendar, Plant, Point, groups
+from config.plant import MQTT_PORTS, Calendar, Plant, Point, Sink, groups
 from config.units import METER_UNITS
 
 _METERS = {"energy": ("energy", "volume", "mass"), "power": ("power",)}
 _MODBUS = ("scale_register", "no_value")
 _ONCE = ("state", "product", "ideal_cycle")
+_SINKS: Mapping[str, tuple[str, ...]] = {
+    "parquet": ("path", "keep", "keep_size"),
+    "influxdb": ("url", "api", "ca", "timeout"),
+    "influxdb v1": ("database", "retention_policy", "user", "password"),
+    "influxdb v2": ("org", "bucket", "token"),
+    "influxdb v3": ("database", "token"),
+}
+"""Keys of each kind of sink, and of each api, beside those of every sink."""
+_NEEDED = ("database", "org", "bucket")
 _COUNTING = ("total", "good", "reject", "rework")
 """What a URL means that names no port."""
 
@@ -42,6 +51,9 @@ def cross_check(plant: Plant, places: Places) -> Iterator[Fault]:
         if "://" not in source.url:
             hint = "write such as opc.tcp://host:4840, modbus+tcp://host:502 or mqtt://host:1883"
             yield Fault(f"plant.toml: source[{n}].url", f"source {source.id}", source.url, "has no scheme", hint)
+    points = dict.fromkeys([*(p.point for p in plant.points), *_named("Point", places)])
+    for n, sink in enumerate(plant.sinks, 1):
+        yield from _sink(sink, places.get(("Sink", sink.name), f"plant.toml: sink[{n}]"), points)
 
 
 def _twice(plant: Plant) -> Iterator[Fault]:
@@ -90,6 +102,57 @@ def _broker(url: str) -> str | None:
 
 def _named(model: str, places: Places) -> list[str]:
     return [name for of, name in places if of == model and name]
+
+
+def _sink(sink: Sink, place: str, points: Collection[str]) -> Iterator[Fault]:
+    thing, of = f"sink {sink.name}", [sink.kind]
+    if sink.kind == "influxdb":
+        of.append(f"influxdb {sink.api}")
+        yield from _influxdb(sink, place, thing)
+    if sink.kind in _SINKS:
+        own = [key for kind in of for key in _SINKS[kind]]
+        others = dict.fromkeys(key for keys in _SINKS.values() for key in keys if key not in own)
+        for key in others:
+            if key in sink.model_fields_set:
+                users = ", ".join(kind for kind, keys in _SINKS.items() if key in keys)
+                yield Fault(f"{place}.{key}", thing, "", f"has a key of {users}", "remove it, or mend kind and api")
+    for key in ("points", "exclude"):
+        for n, pattern in enumerate(getattr(sink, key), 1):
+            if points and not any(fnmatch.fnmatchcase(point, pattern) for point in points):
+                hint = _near(pattern, points) or f"mend the pattern, or leave {key} out"
+                yield Fault(f"{place}.{key}[{n}]", thing, pattern, "matches no point of the point table", hint)
+
+
+def _influxdb(sink: Sink, place: str, thing: str) -> Iterator[Fault]:
+    yield from _http(sink, place, thing)
+    for key in _SINKS[f"influxdb {sink.api}"]:
+        if key in _NEEDED and not getattr(sink, key):
+            yield Fault(f"{place}.{key}", thing, "", f"is missing, and {sink.api} needs it", f'write {key} = "..."')
+    if sink.api == "v2" and "token" not in sink.model_fields_set:
+        hint = 'write token = "${file:secrets/influx-token}"'
+        yield Fault(f"{place}.token", thing, "", "is missing, and v2 needs it", hint)
+    if sink.api == "v1" and "password" in sink.model_fields_set and not sink.user:
+        yield Fault(f"{place}.user", thing, "", "is missing beside the password", 'write user = "..."')
+
+
+def _http(sink: Sink, place: str, thing: str) -> Iterator[Fault]:
+    hint = "write such as http://host:8086 or https://host:8086"
+    try:
+        parts = urlsplit(sink.url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        parts, sound = urlsplit(""), False
+    # Its value is not shown: it may hold what is secret.
+    if not sink.url:
+        yield Fault(f"{place}.url", thing, "", "is missing", hint)
+    elif not sound:
+        yield Fault(f"{place}.url", thing, "", "is no address of an HTTP server", hint)
+    elif parts.username is not None or parts.query or parts.fragment:
+        rule = "holds more than scheme, host, port and path"
+        yield Fault(f"{place}.url", thing, "", rule, f"{hint}, and user, token and database as keys")
+    elif sink.ca is not None and parts.scheme == "http":
+        rule = "is of no use: the url is not encrypted"
+        yield Fault(f"{place}.ca", thing, sink.ca, rule, "write https:// in the url, or remove ca")
 
 
 def _references(point: Point, place: str, assets: Collection[str], sources: Collection[str]) -> Iterator[Fault]:

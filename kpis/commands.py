@@ -15,7 +15,7 @@ from kpis.compute import PERIODS, WARNINGS, Basis, Window, results, subjects_of
 from kpis.facts import demand, facts
 from kpis.indicators import networking
 from kpis.period import instant
-from kpis.stores import lake
+from kpis.stores import KINDS, Store, StoreError, store_of
 
 PLANT = click.argument("plant", type=click.Path(path_type=Path, exists=True))
 FROM = click.option("--from", "start", help="Date (start of that production day) or instant with an offset.")
@@ -24,48 +24,51 @@ SAMPLES = click.option(
     "--samples", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Compute from this file alone."
 )
 LAKE = click.option("--lake", "lake_path", type=click.Path(path_type=Path), help="Default: the plant's parquet sink.")
+STORE = click.option(
+    "--store", type=click.Choice(KINDS), help="Where to read. Default: lake where the plant has a parquet sink."
+)
 ASSET = click.option("--asset", "subjects", multiple=True, help="Asset, group (line1) or plant id; may be repeated.")
 _FAR = 9_200_000_000_000_000_000
 """Nanoseconds from 1970 to the years 1678 and 2261; a shift or two further is still within 64 bits."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 
-def lake_of(plant: Plant, given: Path | None) -> Path:
-    """Return the lake to read: the one given, or that of the plant's parquet sink."""
-    if given is not None:
-        return given
-    sinks = [s for s in plant.sinks if s.kind == "parquet"]
-    if not sinks:
-        raise click.UsageError("the plant has no parquet sink; name a lake with --lake, or a file with --samples")
-    return plant.resolve(sinks[0].path)
+def store_to_read(plant: Plant, kind: str | None, lake_path: Path | None) -> Store:
+    """Return the store to read: the one asked for with --store or --lake, or that of the plant's sinks."""
+    if kind == "influxdb" and lake_path is not None:
+        raise click.UsageError("--store influxdb does not read a lake; leave --lake or --store out")
+    try:
+        return store_of(plant, kind, lake_path)
+    except LookupError as error:
+        raise click.UsageError(str(error.args[0])) from error
 
 
 def load_samples(
-    plant: Plant, start: str | None, end: str | None, samples: Path | None, lake_path: Path | None
+    plant: Plant, start: str | None, end: str | None, samples: Path | None, lake_path: Path | None, kind: str | None
 ) -> tuple[pl.DataFrame, int, int]:
     """Return the samples that a command asks for and its window [ns since 1970, UTC].
 
-    A bound that is left out is the first or last sample's time.
+    A bound that is left out is the first or last sample's time. kind: of the store, where --store names one.
     """
-    points = [p.point for p in plant.points]
     if samples is None:
-        return _from_lake(plant, lake_of(plant, lake_path), points, start, end)
+        return from_store(plant, store_to_read(plant, kind, lake_path), start, end)
+    points = [p.point for p in plant.points]
     frame = _from_file(samples, points)
     times = frame["ts"].to_physical()
     extent = (int(times.min()), int(times.max())) if frame.height else None  # type: ignore[arg-type]
     return frame, *_window(plant, start, end, extent)
 
 
-def _from_lake(
-    plant: Plant, folder: Path, points: list[str], start: str | None, end: str | None
-) -> tuple[pl.DataFrame, int, int]:
+def from_store(plant: Plant, store: Store, start: str | None, end: str | None) -> tuple[pl.DataFrame, int, int]:
+    """Return a store's samples and the window that they are of [ns since 1970, UTC]."""
+    points = [p.point for p in plant.points]
     try:
-        extent = lake.extent(folder, points)
+        extent = store.extent(points)
         if extent is None:
-            raise click.ClickException(f"{folder} holds no samples of this plant; has its agent run?")
+            raise click.ClickException(f"{store} holds no samples of this plant; has its agent run?")
         window = _window(plant, start, end, extent)
-        return lake.read(folder, points, *window), *window
-    except lake.LakeError as error:
+        return store.read(points, *window), *window
+    except StoreError as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -128,6 +131,7 @@ def checked_subjects(plant: Plant, subjects: tuple[str, ...]) -> list[str]:
 @ASSET
 @SAMPLES
 @LAKE
+@STORE
 @JSON
 @click.option("--workers", default="1", show_default=True, help="Processes, or a Dask cluster (tcp://host:8786).")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the rows to FILE .json, .csv, .xlsx or .parquet.")
@@ -140,6 +144,7 @@ def kpi(
     subjects: tuple[str, ...],
     samples: Path | None,
     lake_path: Path | None,
+    store: str | None,
     as_json: bool,
     workers: str,
     out: Path | None,
@@ -155,7 +160,7 @@ def kpi(
     """
     loaded = load_plant(plant)
     chosen = checked_subjects(loaded, subjects)
-    frame, first, last = load_samples(loaded, start, end, samples, lake_path)
+    frame, first, last = load_samples(loaded, start, end, samples, lake_path, store)
     try:
         with scale.workers(workers) as executor:
             of_facts = facts(loaded, frame, first, last, executor=executor)
@@ -194,6 +199,7 @@ def _title(plant: Plant, first: int, last: int, by: str) -> str:
 @ASSET
 @SAMPLES
 @LAKE
+@STORE
 @JSON
 def indicators(
     plant: Path,
@@ -203,6 +209,7 @@ def indicators(
     subjects: tuple[str, ...],
     samples: Path | None,
     lake_path: Path | None,
+    store: str | None,
     as_json: bool,
 ) -> None:
     """Compute the equipment networking rate (设备联网率), with the list of devices behind it.
@@ -212,7 +219,7 @@ def indicators(
     """
     loaded = load_plant(plant)
     chosen = checked_subjects(loaded, subjects)
-    frame, first, last = load_samples(loaded, start, end, samples, lake_path)
+    frame, first, last = load_samples(loaded, start, end, samples, lake_path, store)
     listed = networking.devices(loaded, frame, first, last)
     rows = networking.rates(loaded, listed, first, last, chosen)
     if as_json:

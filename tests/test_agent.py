@@ -1,9 +1,9 @@
 """The agent over real sockets: gaps are rows, one dead source or sink delays nobody, stopping loses nothing."""
 
 import asyncio
+import errno
 import json
 import signal
-import sqlite3
 import sys
 import time
 from collections import Counter, deque
@@ -177,17 +177,17 @@ def test_a_sink_that_fails_keeps_its_data_in_the_spool_and_recovers_alone(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("method", "fault"), [("advance", OSError("no room")), ("read", sqlite3.DatabaseError("bad page"))]
+    ("method", "fault"), [("advance", OSError("no room")), ("read", OSError(errno.EIO, "bad sector"))]
 )
 def test_a_fault_of_the_spool_beside_a_sink_doubles_nothing_and_stops_nothing(tmp_path, monkeypatch, method, fault):
     calls = []
     real = getattr(SpoolOnDisk, method)
 
-    def fails_once(self, *words):
+    def fails_once(self, *words, **settings):
         calls.append(words)
         if len(calls) == 3:
             raise fault
-        return real(self, *words)
+        return real(self, *words, **settings)
 
     monkeypatch.setattr(SpoolOnDisk, method, fails_once)
 
@@ -281,7 +281,7 @@ def test_a_tail_that_cannot_be_read_stops_no_start_and_is_told(tmp_path, monkeyp
 
     def fails_at_first(self, *words):
         monkeypatch.setattr(SpoolOnDisk, "read", real)
-        raise sqlite3.DatabaseError("database disk image is malformed")
+        raise OSError(errno.EIO, "bad sector")
 
     monkeypatch.setattr(SpoolOnDisk, "read", fails_at_first)
 
@@ -296,7 +296,7 @@ def test_a_tail_that_cannot_be_read_stops_no_start_and_is_told(tmp_path, monkeyp
     plant = asyncio.run(collect())
     assert good_values(plant, "reads")
     (told,) = [e for e in read_ledger(plant.root / "spool" / "ledger.jsonl") if e["event"] == "tail not read"]
-    assert "malformed" in told["reason"]
+    assert "bad sector" in told["reason"]
 
 
 def test_names_are_written_again_only_where_not_all_of_them_were_lately(tmp_path):

@@ -5,6 +5,8 @@ import datetime as dt
 import polars as pl
 import pytest
 
+from collector.ledger import Ledger
+from collector.quarantine import Quarantine
 from collector.sinks.parquet import Sink
 from config.plant import Asset, Plant, Point
 from config.plant import Sink as SinkConfig
@@ -36,8 +38,11 @@ def frame(*rows):
 
 @pytest.fixture
 def store(tmp_path):
-    sink = Sink(SinkConfig(kind="parquet", path=tmp_path), Plant(id="p"), agent="a", spool="0" * 8)
-    sink.start(0)
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    quarantine = Quarantine(tmp_path / "quarantine", ledger)
+    config = SinkConfig(kind="parquet", path=tmp_path)
+    sink = Sink(config, Plant(id="p"), agent="a", spool="0" * 8, ledger=ledger, quarantine=quarantine)
+    sink.start(())
     return lambda samples: sink.write(samples, 1, 1)
 
 
@@ -79,3 +84,44 @@ def test_products_that_alternate_within_an_hour_do_not_lower_the_meters_coverage
     basis = Basis(facts(plant, samples, at(0), at(1)), pl.DataFrame(schema={"asset": pl.String, "medium": pl.String}))
     row = results(plant, basis, Window(at(0), at(1)), ["m"]).row(0, named=True)
     assert (row["kpi"], row["value"], row["high"], row["coverage"]) == ("energy_consumption", 60.0, 60.0, 1.0)
+
+
+def test_files_that_were_merged_into_another_do_not_count(store, tmp_path):
+    store(frame(("a", 1, 1), ("a", 2, 2)))
+    (merged,) = tmp_path.rglob("*.parquet")
+    merged.rename(merged.with_name("a-00000000-000000000001-000000000009-1of1.parquet"))
+    store(frame(("a", 1, 1)))
+    assert lake.files(tmp_path, DAY.date()) == [merged.with_name("a-00000000-000000000001-000000000009-1of1.parquet")]
+    assert lake.read(tmp_path, ["a"], at(0), at(24)).height == 2
+
+
+def test_a_look_is_taken_again_where_a_file_went_before_it_was_read(store, tmp_path, monkeypatch):
+    store(frame(("a", 1, 1)))
+    (file,) = tmp_path.rglob("*.parquet")
+    listed = []
+    scan = pl.scan_parquet
+
+    def merged_meanwhile(paths, **words):
+        if not listed:
+            file.rename(file.with_name("a-00000000-000000000001-000000000002-1of1.parquet"))
+        listed.append(paths)
+        return scan(paths, **words)
+
+    monkeypatch.setattr(pl, "scan_parquet", merged_meanwhile)
+    assert lake.read(tmp_path, ["a"], at(0), at(24))["value"].to_list() == [1.0]
+
+
+def test_a_damaged_file_is_named(store, tmp_path):
+    store(frame(("a", 1, 1)))
+    (file,) = tmp_path.rglob("*.parquet")
+    file.write_bytes(b"PAR1")
+    with pytest.raises(lake.LakeError, match="restore the file"):
+        lake.read(tmp_path, ["a"], at(0), at(24))
+
+
+def test_files_of_the_version_before_and_strangers_parquet_files_are_read(store, tmp_path):
+    store(frame(("a", 1, 1)))
+    folder = tmp_path / "samples" / f"date={DAY.date()}"
+    frame(("a", 2, 2)).write_parquet(folder / "gw9-00000000-000000000001-000000000001-1of1.parquet")
+    frame(("a", 3, 3)).write_parquet(folder / "by hand.parquet")
+    assert lake.read(tmp_path, ["a"], at(0), at(24))["value"].sort().to_list() == [1.0, 2.0, 3.0]

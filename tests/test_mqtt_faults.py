@@ -737,9 +737,9 @@ def test_the_name_of_a_new_file_of_what_is_put_aside_is_synced_and_its_folders(t
     aside = Quarantine(folder, Ledger(tmp_path / "ledger.jsonl"), most=100)
     one = Refused(place="t", reason="r", payload=b"x", size=1, received=1)
     aside.add([("q", one)])
-    assert synced == [str(folder / NAME), str(folder), str(tmp_path)]
+    assert synced == [str(folder / f"{NAME}.jsonl"), str(folder), str(tmp_path)]
     aside.add([("q", one)])  # the file before grew too large: there is a new one
-    assert synced[3:] == [str(folder), str(folder / NAME), str(folder), str(tmp_path)]
+    assert synced[3:] == [str(folder), str(folder / f"{NAME}.jsonl"), str(folder), str(tmp_path)]
 
 
 def test_names_of_messages_that_brought_no_rows_are_written_with_the_next_rows(tmp_path):
@@ -786,7 +786,7 @@ def test_a_full_disk_for_what_is_put_aside_keeps_it_unacknowledged_and_recovers(
     async def run():
         folder = tmp_path / "spool" / "quarantine"
         folder.mkdir(parents=True)
-        (folder / NAME).symlink_to("/dev/full")
+        (folder / f"{NAME}.jsonl").symlink_to("/dev/full")
         async with scripted() as peer:
             plant = plant_of(tmp_path, peer.url)
             async with running(plant, connected=False) as agent:
@@ -800,7 +800,7 @@ def test_a_full_disk_for_what_is_put_aside_keeps_it_unacknowledged_and_recovers(
                 peer.session_present = True
                 await until(lambda: link(agent).connects == 2)
                 peer.send_messages([("cell", b"{"), ("plain", b"1")], flags=10, first=1)
-                (folder / NAME).unlink()
+                (folder / f"{NAME}.jsonl").unlink()
                 began = time.monotonic()
                 await peer.until_acknowledged(2)
                 took = time.monotonic() - began

@@ -386,7 +386,7 @@ def test_a_birth_gives_values_and_names_that_no_birth_has_are_bad():
     edge = Edge("spBv1.0/G/N#Speed", "spBv1.0/G/N#Sped")
     taken = edge.nbirth(real("Speed", 1.5, MS - 7))
     assert taken.rows == [(0, NS - 7_000_000, 1.5, None, 0), (1, NS, None, None, UNKNOWN_NAME)]
-    assert (taken.flags, taken.refused, taken.rebirth, taken.clock) == ([], None, None, NS)
+    assert (taken.flags, taken.refused, taken.rebirth) == ([], None, None)
     assert edge.host.standing() == [0]
     assert edge.host.warnings() == ["metric 'Sped' is in no birth of G/N; mend the address"]
     assert edge.host.waiting() == []
@@ -640,7 +640,7 @@ def test_a_nodes_death_ends_all_its_points_at_once_by_our_clock():
     edge.dbirth(real("y", 2.0))
     taken = edge.ndeath()
     assert taken.rows == [(0, NOW, None, None, NO_LINK), (1, NOW, None, None, NO_LINK)]
-    assert (taken.rebirth, taken.clock) == (None, None)
+    assert taken.rebirth is None
     assert edge.host.standing() == []
     assert edge.host.warnings()[0] == "edge node G/N is dead; look at it, or at its line to the broker"
     assert edge.host.waiting() == [("G", "M")]  # the dead are not asked

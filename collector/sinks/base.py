@@ -27,7 +27,7 @@ class SinkRefused(Exception):  # noqa: N818
     """The store says no, and trying again alone will not help; the data stays in the spool."""
 
 
-class SinkBusy(OSError):
+class SinkBusy(OSError):  # noqa: N818
     """The store asks to be left alone for a while; what was not written is to be written then."""
 
     def __init__(self, reason: str, retry_after: float) -> None:

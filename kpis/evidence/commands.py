@@ -7,12 +7,12 @@ import click
 
 from config import exits
 from config.load import load_plant
-from kpis.commands import FROM, LAKE, PLANT, TO, lake_of, load_samples
+from kpis.commands import FROM, LAKE, PLANT, STORE, TO, from_store, store_to_read
 from kpis.evidence.package import PackageError
 from kpis.evidence.package import build as build_package
 from kpis.evidence.verify import verify as verify_package
 from kpis.output import to_json
-from kpis.stores.lake import LakeError
+from kpis.stores import StoreError
 
 
 @click.group()
@@ -25,18 +25,22 @@ def evidence() -> None:
 @FROM
 @TO
 @LAKE
+@STORE
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The package to write.")
-def build(plant: Path, *, start: str | None, end: str | None, lake_path: Path | None, out: Path) -> None:
-    """Build the evidence package of a period from the lake.
+def build(
+    plant: Path, *, start: str | None, end: str | None, lake_path: Path | None, store: str | None, out: Path
+) -> None:
+    """Build the evidence package of a period from the lake, or from InfluxDB.
 
     \b
     Example:  plantproof evidence build PLANT --from 2026-11-01 --to 2026-12-01 --out 2026-11.zip
     """
     loaded = load_plant(plant)
-    _, first, last = load_samples(loaded, start, end, None, lake_path)
+    place = store_to_read(loaded, store, lake_path)
+    _, first, last = from_store(loaded, place, start, end)
     try:
-        out.write_bytes(build_package(loaded, lake_of(loaded, lake_path), first, last))
-    except (PackageError, LakeError) as error:
+        out.write_bytes(build_package(loaded, place, first, last))
+    except (PackageError, StoreError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{out} cannot be written ({error.strerror}); name another --out") from error

@@ -24,7 +24,7 @@ from kpis import output
 from kpis.compute import Basis, Window, results, subjects_of
 from kpis.facts import demand, facts
 from kpis.indicators import networking
-from kpis.stores import lake
+from kpis.stores import Store, opened
 
 FORMAT = 1
 MANIFEST = "manifest-sha256.txt"
@@ -67,12 +67,14 @@ def figures_from(
     return pl.concat([rated, *by_period])
 
 
-def build(plant: Plant, lake_path: Path, start: int, end: int) -> bytes:
+def build(plant: Plant, place: Path | Store, start: int, end: int) -> bytes:
     """Return the package of [start, end) [ns since 1970, UTC] as the bytes of a zip.
 
-    Raises lake.LakeError where the samples cannot be read, PackageError where the plant's files lie elsewhere.
+    place: the lake's folder, or another store.
+    Raises StoreError where the samples cannot be read, PackageError where the plant's files lie elsewhere.
     """
-    samples = lake.read(lake_path, [p.point for p in plant.points], start, end)
+    store = opened(place)
+    samples = store.read([p.point for p in plant.points], start, end)
     computed = figures(plant, samples, start, end)
     files: dict[str, bytes] = {f"config/{name}": data for name, data in config_files(plant.root).items()}
     stated = output.objects(plant, computed.results)
@@ -81,7 +83,13 @@ def build(plant: Plant, lake_path: Path, start: int, end: int) -> bytes:
     files["devices.csv"] = devices_csv(computed.devices)
     for name, frame in (("facts", computed.facts), ("demand", computed.demand), ("devices", computed.devices)):
         files[f"data/{name}.parquet"] = _parquet(frame)
-    about = {"start_ns": start, "end_ns": end, "samples": samples.height, "samples_sha256": samples_hash(samples)}
+    about = {
+        "start_ns": start,
+        "end_ns": end,
+        "store": store.kind,
+        "samples": samples.height,
+        "samples_sha256": samples_hash(samples),
+    }
     files[DESCRIPTOR] = output.to_json(describe(plant, files, about)).encode()
     files[MANIFEST] = manifest(files)
     return pack(files)
@@ -121,7 +129,7 @@ def safe_name(name: str) -> bool:
 def describe(plant: Plant, files: Mapping[str, bytes], about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the Data Package descriptor: one resource a file, and what is needed to compute the figures again.
 
-    about: `start_ns` and `end_ns` of the period, number and hash of its `samples`.
+    about: `start_ns` and `end_ns` of the period, the `store` that was read, number and hash of its `samples`.
     """
     resources = [
         {
@@ -143,6 +151,8 @@ def describe(plant: Plant, files: Mapping[str, bytes], about: Mapping[str, Any])
             "plant": plant.id,
             "timezone": plant.timezone,
             **{key: about[key] for key in ("start_ns", "end_ns", "samples", "samples_sha256")},
+            # Packages of before stores could differ do not name theirs: it was the lake.
+            **{key: about[key] for key in ("store",) if key in about},
         },
     }
 

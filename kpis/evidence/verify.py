@@ -40,7 +40,8 @@ from kpis.evidence.package import (
 )
 from kpis.facts import facts as compute_facts
 from kpis.indicators import networking
-from kpis.stores import lake
+from kpis.stores import Lake, StoreError
+from kpis.stores.base import without_receive_time
 
 MAX_ENTRIES = 1_000
 MAX_BYTES = 2**30
@@ -223,10 +224,12 @@ def _check_calendar(content: _Content, report: Report) -> None:
 def _from_lake(content: _Content, lake_path: Path, report: Report) -> None:
     plant, about, start, end = content.plant, content.about, content.start, content.end
     try:
-        samples = lake.read(lake_path, [p.point for p in plant.points], start, end)
-    except lake.LakeError as error:
+        samples = Lake(lake_path).read([p.point for p in plant.points], start, end)
+    except StoreError as error:
         report.faults.append(f"the lake cannot be read: {error}")
         return
+    if about.get("store") == "influxdb":
+        samples = without_receive_time(samples)
     if samples_hash(samples) != about["samples_sha256"]:
         report.faults.append(
             f"the lake's samples differ: it has {samples.height} rows, the package was built from {about['samples']}"

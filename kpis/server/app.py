@@ -12,15 +12,16 @@ from kpis.commands import bounded
 from kpis.compute import Basis, Window, results, subjects_of
 from kpis.facts import demand, facts
 from kpis.indicators import networking
-from kpis.stores import lake
+from kpis.stores import Store, StoreError, opened
 
 Start = Annotated[str, Query(alias="from", description="Date or instant", examples=["2026-11-20"])]
 End = Annotated[str, Query(alias="to", description="Date or instant; exclusive", examples=["2026-11-21"])]
 Subjects = Annotated[list[str] | None, Query(alias="asset", description="Assets, groups or the plant")]
 
 
-def make_app(plant: Plant, lake_path: Path) -> FastAPI:
-    """Return the API of a plant whose samples lie in `lake_path`."""
+def make_app(plant: Plant, place: Path | Store) -> FastAPI:
+    """Return the API of a plant whose samples lie in `place`: the lake's folder, or another store."""
+    store = opened(place)
     app = FastAPI(title="PlantProof", version="1", docs_url=None, redoc_url=None)
 
     def checked(subjects: list[str] | None) -> list[str]:
@@ -40,7 +41,7 @@ def make_app(plant: Plant, lake_path: Path) -> FastAPI:
     ) -> list[dict[str, Any]]:
         first, last = _window(plant, start, end)
         subjects = checked(asset)
-        samples = _read(plant, lake_path, first, last)
+        samples = _read(plant, store, first, last)
         basis = Basis(facts(plant, samples, first, last), demand(plant, samples, first, last))
         return output.objects(plant, results(plant, basis, Window(first, last, by), subjects))
 
@@ -48,7 +49,7 @@ def make_app(plant: Plant, lake_path: Path) -> FastAPI:
     def indicators(start: Start, end: End, asset: Subjects = None) -> dict[str, Any]:
         first, last = _window(plant, start, end)
         subjects = checked(asset)
-        listed = networking.devices(plant, _read(plant, lake_path, first, last), first, last)
+        listed = networking.devices(plant, _read(plant, store, first, last), first, last)
         rows = networking.rates(plant, listed, first, last, subjects)
         return {"results": output.objects(plant, rows), "devices": listed.to_dicts()}
 
@@ -65,8 +66,8 @@ def _window(plant: Plant, start: str, end: str) -> tuple[int, int]:
     return first, last
 
 
-def _read(plant: Plant, lake_path: Path, first: int, last: int) -> pl.DataFrame:
+def _read(plant: Plant, store: Store, first: int, last: int) -> pl.DataFrame:
     try:
-        return lake.read(lake_path, [p.point for p in plant.points], first, last)
-    except lake.LakeError as error:
+        return store.read([p.point for p in plant.points], first, last)
+    except StoreError as error:
         raise HTTPException(503, str(error)) from error

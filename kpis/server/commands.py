@@ -6,15 +6,16 @@ from pathlib import Path
 import click
 
 from config.load import load_plant
-from kpis.commands import LAKE, PLANT, lake_of
+from kpis.commands import LAKE, PLANT, STORE, store_to_read
 
 
 @click.command()
 @PLANT
 @LAKE
+@STORE
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback unless told otherwise.")
 @click.option("--port", default=8040, show_default=True, type=int)
-def serve(plant: Path, *, lake_path: Path | None, host: str, port: int) -> None:
+def serve(plant: Path, *, lake_path: Path | None, store: str | None, host: str, port: int) -> None:
     """Serve KPIs and indicators as JSON (GET /health, /api/v1/kpis, /api/v1/indicators).
 
     \b
@@ -27,4 +28,4 @@ def serve(plant: Path, *, lake_path: Path | None, host: str, port: int) -> None:
     from kpis.server.app import make_app  # noqa: PLC0415
 
     loaded = load_plant(plant)
-    uvicorn.run(make_app(loaded, lake_of(loaded, lake_path)), host=host, port=port, log_level="warning")
+    uvicorn.run(make_app(loaded, store_to_read(loaded, store, lake_path)), host=host, port=port, log_level="warning")

@@ -2,19 +2,28 @@
 
 A counter's increment over the window's border needs the last good row before the window and the first one after it;
 they are looked for day by day, at most SEARCH_DAYS away.
+
+An agent may write, merge and remove files meanwhile: each look takes the files as they stand at one instant, and is
+taken again where one of them went before it was read.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
+from config.lakefiles import parse, superseded
 from config.schema import SAMPLE, UTC_NS
 from config.status import GOOD, SEVERITY_MASK
 
 SEARCH_DAYS = 31
+TRIES = 20
+"""So often a look is taken again because files went meanwhile."""
 _DAY_NS = 86_400_000_000_000
+
+T = TypeVar("T")
 
 
 class LakeError(Exception):
@@ -24,12 +33,26 @@ class LakeError(Exception):
 def days(lake: Path) -> list[dt.date]:
     """Return the UTC days for which the lake has samples, in order."""
     found = (lake / "samples").glob("date=[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]")
-    return sorted(dt.date.fromisoformat(folder.name.removeprefix("date=")) for folder in found if any(folder.iterdir()))
+    return sorted(dt.date.fromisoformat(folder.name.removeprefix("date=")) for folder in found if _listed(folder))
 
 
 def files(lake: Path, day: dt.date) -> list[Path]:
-    """Return the files of one UTC day, in order of name; half-written ones are not among them."""
-    return sorted((lake / "samples" / f"date={day}").glob("[!.]*.parquet"))
+    """Return the files of one UTC day that count, in order of name, as they stand at one instant."""
+    folder = lake / "samples" / f"date={day}"
+    # While files are merged, a listing may hold neither the merged one nor those that it replaced; two of them in a
+    # row are equal only where nothing went between.
+    before, listed = None, _listed(folder)
+    while before != listed:
+        before, listed = listed, _listed(folder)
+    gone = superseded([file for path in listed if (file := parse(path)) is not None])
+    return [path for path in listed if path not in gone]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(p for p in folder.iterdir() if p.suffix == ".parquet" and not p.name.startswith("."))
+    except FileNotFoundError:
+        return []
 
 
 def read(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
@@ -37,19 +60,36 @@ def read(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFram
 
     Raises LakeError where a file cannot be read.
     """
+    return _steadily(lake, lambda: _read(lake, points, start, end))
+
+
+def _read(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
     first, last = _day(start), _day(end - 1)
     known = days(lake)
     inside = [_scan(lake, [d], points) for d in known if first <= d <= last]
     empty = pl.DataFrame(schema=dict(SAMPLE)).lazy()
-    try:
-        window = pl.concat([empty, *inside]).filter(_between(start, end)).collect()
-        before = [d for d in reversed(known) if d <= first and (first - d).days <= SEARCH_DAYS]
-        after = [d for d in known if d >= last and (d - last).days <= SEARCH_DAYS]
-        seeds = _neighbours(lake, points, before, pl.col("ts") < _at(start), last=True)
-        closing = _neighbours(lake, points, after, pl.col("ts") >= _at(end), last=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise LakeError(f"{lake}: {error}; check the folder, or restore the file from a copy") from error
+    window = pl.concat([empty, *inside]).filter(_between(start, end)).collect()
+    before = [d for d in reversed(known) if d <= first and (first - d).days <= SEARCH_DAYS]
+    after = [d for d in known if d >= last and (d - last).days <= SEARCH_DAYS]
+    seeds = _neighbours(lake, points, before, pl.col("ts") < _at(start), last=True)
+    closing = _neighbours(lake, points, after, pl.col("ts") >= _at(end), last=False)
     return pl.concat([seeds, window, closing])
+
+
+def _steadily(lake: Path, look: Callable[[], T]) -> T:
+    """Return what a look finds; it is taken again where files went before they were read.
+
+    Raises LakeError where a file cannot be read.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            return look()
+        except FileNotFoundError as error:
+            if not left:
+                raise LakeError(f"{lake}: {error}; its files change faster than they can be read, try again") from error
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise LakeError(f"{lake}: {error}; check the folder, or restore the file from a copy") from error
+    raise AssertionError("the last try returns or raises")
 
 
 def extent(lake: Path, points: Sequence[str]) -> tuple[int, int] | None:
@@ -57,16 +97,17 @@ def extent(lake: Path, points: Sequence[str]) -> tuple[int, int] | None:
 
     Raises LakeError where a file cannot be read.
     """
+    return _steadily(lake, lambda: _extent(lake, points))
+
+
+def _extent(lake: Path, points: Sequence[str]) -> tuple[int, int] | None:
     known = days(lake)
     if not known:
         return None
     ends = _scan(lake, known, points).select(
         first=pl.col("ts").min().to_physical(), last=pl.col("ts").max().to_physical()
     )
-    try:
-        first, last = ends.collect().row(0)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise LakeError(f"{lake}: {error}; check the folder, or restore the file from a copy") from error
+    first, last = ends.collect().row(0)
     return None if first is None else (first, last)
 
 
@@ -95,7 +136,9 @@ def _scan(lake: Path, wanted: Sequence[dt.date], points: Sequence[str]) -> pl.La
     if not paths:
         return pl.DataFrame(schema=dict(SAMPLE)).lazy()
     return (
-        pl.scan_parquet(paths, hive_partitioning=False).filter(pl.col("point").is_in(list(points))).select(list(SAMPLE))
+        pl.scan_parquet(paths, hive_partitioning=False, glob=False)
+        .filter(pl.col("point").is_in(list(points)))
+        .select(list(SAMPLE))
     )
 
 

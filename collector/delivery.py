@@ -1,0 +1,314 @@
+"""One sink's task: takes what is committed from the spool to the store, at the store's own pace."""
+
+import asyncio
+import contextlib
+import fnmatch
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar, TypeVarTuple
+
+import polars as pl
+
+from collector import gaps, ranges
+from collector.payload import decoded
+from collector.ranges import Range
+from collector.sinks.base import Sink, SinkBusy, SinkRefused
+from collector.spool import Hole, Record, Spool
+from collector.status import SinkStatus
+from config.plant import Sink as SinkConfig
+from config.schema import SAMPLE
+
+log = logging.getLogger("plantproof.agent")
+
+BACK_OFF_S = (0.5, 10.0)
+"""First and longest pause between tries [s]: a disk that has room again is used within the longest."""
+READ_BYTES = 8 * 2**20
+"""What one write takes from the spool at most [B, compressed]."""
+WRITE_TEXTS = 2**20
+"""So much of texts one write holds, a batch more or less [B]: compressed they may be a hundredth of it."""
+UPKEEP_EVERY = 8
+"""So many writes of a backlog come before the store's housekeeping has a turn."""
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Commits:
+    """Tells sinks what the committer did."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        """So many were committed."""
+        self.over = False
+        """Whether no commit follows."""
+        self._news = asyncio.Condition()
+
+    async def add(self, rows: int) -> None:
+        """Tell of a commit."""
+        self.rows += rows
+        async with self._news:
+            self._news.notify_all()
+
+    async def end(self) -> None:
+        """Tell that no commit follows."""
+        self.over = True
+        async with self._news:
+            self._news.notify_all()
+
+    async def wait(self, seconds: float, rows: int | None = None) -> None:
+        """Wait for so long, until so many rows more are committed, or until no commit follows."""
+        seen = self.rows
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._news:
+                await self._news.wait_for(lambda: self.over or (rows is not None and self.rows - seen >= rows))
+
+
+@dataclass(slots=True)
+class _Load:
+    """Samples of a range of batches, taken from the spool and not stored yet."""
+
+    frame: pl.DataFrame
+    range: Range
+
+
+class Delivery:
+    """Feeds one sink until no commit follows and all is stored, or the sink fails then.
+
+    The oldest batches go first. While a backlog is longer than one write, what is committed meanwhile is stored beside
+    it, every `config.wait`, so that a dashboard shows the present while the past is filled in.
+    """
+
+    def __init__(
+        self,
+        config: SinkConfig,
+        sink: Sink,
+        spool: Spool,
+        *,
+        points: pl.Series,
+        disk: ThreadPoolExecutor,
+        commits: Commits,
+        status: SinkStatus,
+    ) -> None:
+        """Take the sink and the spool, whose one thread is `disk`; `points` are the ids of all points."""
+        self._config, self.name, self._sink, self._spool = config, config.name, sink, spool
+        self._points, self._disk, self._commits, self._status = points, disk, commits, status
+        self._wanted = _wanted(config, points)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{config.name}")
+        self._load: _Load | None = None
+        """What a failed write left: the spool may have dropped it meanwhile."""
+        done = spool.done(config.name)
+        self._live: int | None = done[-1][1] if len(done) > 1 else None
+        """Up to where what is new was stored beside a backlog; None: no backlog is known."""
+        self._live_due = 0.0
+        self._known_until: dict[int, int] = {}
+        """Receive time of the last sample [ns], by the batch up to which was read: of a backlog, and of what is new."""
+        self._faults: set[str] = set()
+        """Faults that the ledger was told of since the last write."""
+        self._writes = 0
+
+    async def run(self) -> None:
+        """Store until the end; never raises but when it is cancelled."""
+        pause, started = BACK_OFF_S[0], False
+        try:
+            while True:
+                try:
+                    if not started:
+                        await self._start()
+                        started = True
+                    wrote = await self._turn()
+                    pause, self._status.error = BACK_OFF_S[0], ""
+                    self._faults.clear()
+                    if not wrote and self._commits.over:
+                        return
+                except Exception as error:  # noqa: BLE001  one sink's fault must not end the others
+                    started = False  # the store may have more than the cursor says, or a part of a range
+                    self._tell(error)
+                    if self._commits.over:
+                        return
+                    await self._commits.wait(error.retry_after if isinstance(error, SinkBusy) else pause)
+                    pause = min(pause * 2, BACK_OFF_S[1])
+        finally:
+            self._sink.close()
+            self._worker.shutdown(wait=False)
+
+    def _tell(self, error: Exception) -> None:
+        self._status.error = str(error)
+        if isinstance(error, OSError | SinkRefused):
+            log.error("sink %s: %s; its data waits in the spool", self.name, error)
+        else:
+            self._status.error = f"unexpected: {error!r}"
+            if repr(error) not in self._faults:
+                self._faults.add(repr(error))
+                self._spool.ledger.add("sink fault", repr(error), sink=self.name)
+            log.error("sink %s", self.name, exc_info=error)
+
+    async def _start(self) -> None:
+        done = await self._in(self._worker, self._sink.start, self._spool.done(self.name))
+        await self._advance(*done)
+        known = self._spool.done(self.name)
+        if self._load is not None and ranges.union([*known, self._load.range]) == known:
+            self._load = None  # it was stored, and only not noted
+
+    async def _turn(self) -> bool:
+        """Store what waits once it is enough or old enough; returns whether there was anything."""
+        if self._status.caught_up:
+            await self._commits.wait(self._config.wait / 1e9, self._config.rows)
+        if self._load is None:
+            self._load = await self._next()
+        if self._load is None:
+            self._status.caught_up, self._live = True, None
+            await self._upkeep()
+            return False
+        await self._store(self._load)
+        self._load = None
+        self._status.caught_up = not ranges.missing(self._spool.done(self.name), self._spool.last)
+        self._writes += 1
+        if self._status.caught_up or self._writes % UPKEEP_EVERY == 0:
+            await self._upkeep()
+        return True
+
+    async def _store(self, load: _Load) -> None:
+        began = time.monotonic()
+        wanted = load.frame if self._wanted is None else load.frame.filter(pl.col("point").is_in(self._wanted))
+        if wanted.height:
+            self._status.writing_since = began
+            try:
+                await self._in(self._worker, self._sink.write, wanted, *load.range)
+            finally:
+                self._status.writing_since = None
+        if load.range[0] == self._status.cursor + 1:
+            newest = load.frame["ts_recv"].to_physical().max()
+            self._status.stored_until = newest if isinstance(newest, int) else self._status.stored_until
+        await self._advance(load.range)
+        self._status.rows += wanted.height
+        if self._config.max_rate is not None:
+            await self._commits.wait(max(0.0, wanted.height / self._config.max_rate - (time.monotonic() - began)))
+
+    async def _next(self) -> _Load | None:
+        """Return what is to be stored next, of what is new or of the backlog; None where nothing waits."""
+        lacking = ranges.missing(self._spool.done(self.name), self._spool.last)
+        if not lacking:
+            return None
+        first, last = lacking[0]
+        if self._live is not None and first > self._live:
+            self._live = None  # the backlog is stored
+        if self._live is not None and time.monotonic() >= self._live_due:
+            self._live_due = time.monotonic() + self._config.wait / 1e9
+            if lacking[-1][1] > self._live:
+                load = await self._taken(max(self._live + 1, lacking[-1][0]), lacking[-1][1])
+                self._live = load.range[1]
+                return load
+        gap = await self._in(self._disk, self._held_gap)
+        if gap is not None:
+            return gap
+        load = await self._taken(first, last if self._live is None else min(last, self._live))
+        if load.range[1] < last and self._live is None:
+            self._live = self._spool.last  # what is committed from now on is stored beside the backlog
+        return load
+
+    async def _taken(self, first: int, last: int) -> _Load:
+        """Return the batches from `first` on, as many as one write takes."""
+        found = await self._in(self._disk, self._held, first, last)
+        took = await self._in(self._worker, _decoded, found, self._points, self._known_until.pop(first - 1, 0))
+        self._known_until[took.until] = took.known_until
+        for seq, reason in took.faults:
+            self._spool.ledger.add("quarantined", reason, sink=self.name, first=seq, last=seq)
+        self._spool.held[self.name] = first, took.until
+        return _Load(took.frame, (first, took.until))
+
+    def _held(self, first: int, last: int) -> list[Record | Hole]:
+        found = list(self._spool.read(first - 1, READ_BYTES, until=last))
+        end = found[-1]
+        self._spool.held[self.name] = first, end.seq if isinstance(end, Record) else end.last
+        return found
+
+    def _held_gap(self) -> _Load | None:
+        """Return what stands for dropped batches, if any were; what else lies below them is stored or dropped too."""
+        gap = self._spool.gap(self.name)
+        if gap is None:
+            return None
+        first, *rest = ranges.missing(self._spool.done(self.name), gap.seq)
+        self._spool.advance(self.name, *rest)
+        self._spool.held[self.name] = first
+        return _Load(decoded(gap.payload), first)
+
+    async def _advance(self, *stored: Range) -> None:
+        await self._in(self._disk, self._spool.advance, self.name, *stored)
+        self._status.cursor = self._spool.cursor(self.name)
+
+    async def _upkeep(self) -> None:
+        try:
+            while await self._in(self._worker, self._sink.upkeep, self._status.cursor) and self._status.caught_up:
+                if self._commits.rows and ranges.missing(self._spool.done(self.name), self._spool.last):
+                    break  # what waits goes first
+            self._status.upkeep = ""
+        except OSError as error:
+            self._status.upkeep = str(error)
+            log.warning("sink %s: housekeeping: %s", self.name, error)
+        self._status.figures = dict(self._sink.figures())
+
+    async def _in(self, worker: ThreadPoolExecutor, call: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(worker, call, *arguments)
+
+
+def _wanted(config: SinkConfig, points: pl.Series) -> pl.Series | None:
+    """Return the ids of the points that the sink is to get; None: all."""
+    if not config.points and not config.exclude:
+        return None
+    chosen = [
+        point
+        for point in points
+        if any(fnmatch.fnmatchcase(point, pattern) for pattern in config.points or ("*",))
+        and not any(fnmatch.fnmatchcase(point, pattern) for pattern in config.exclude)
+    ]
+    return pl.Series(chosen, dtype=pl.String).implode()
+
+
+@dataclass(slots=True)
+class _Decoded:
+    """Batches in one frame; `until` is the last one, `known_until` the receive time of the last sample [ns]."""
+
+    frame: pl.DataFrame
+    until: int
+    known_until: int
+    faults: list[tuple[int, str]]
+    """Batches that are whole and yet no samples."""
+
+
+def _decoded(found: list[Record | Hole], points: pl.Series, known_until: int) -> _Decoded:
+    """Return the first of these in one frame, with texts of about WRITE_TEXTS at most.
+
+    In place of a hole each point is unknown from the last sample before it on, or, where that is not known, from the
+    first one after it.
+    """
+    parts, faults, size, until, unknown = [pl.DataFrame(schema=dict(SAMPLE))], [], 0, 0, False
+    for n, each in enumerate(found):
+        until = each.seq if isinstance(each, Record) else each.last
+        try:
+            if isinstance(each, Record):
+                parts.append(decoded(each.payload))
+                known_until = int(parts[-1]["ts_recv"].to_physical().max() or known_until)  # type: ignore[arg-type]
+                size += int(parts[-1]["text"].str.len_bytes().sum())
+                unknown = False
+                if size >= WRITE_TEXTS:
+                    break
+                continue
+        except (pl.exceptions.PolarsError, OSError) as error:
+            faults.append((until, f"no samples: {error}"))
+        if not unknown:
+            known_until = known_until + 1 if known_until else _before(found[n + 1 :])
+            parts.append(gaps.of_all(points, known_until))
+            unknown = True
+    return _Decoded(pl.concat(parts), until, known_until, faults)
+
+
+def _before(found: list[Record | Hole]) -> int:
+    """Return a time right before the first of these was received [ns], now where none can be read."""
+    for record in found:
+        with contextlib.suppress(pl.exceptions.PolarsError, OSError):
+            if isinstance(record, Record) and (rows := decoded(record.payload)).height:
+                return int(rows["ts_recv"].to_physical().min()) - 1  # type: ignore[arg-type]
+    return time.time_ns()
