@@ -8,8 +8,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import kpi_pass, modbus_read, mqtt_read, opcua_read, spool_lake
+from benchmarks import backlog, kills, kpi_pass, lake_size, line_protocol, modbus_read, mqtt_read, opcua_read, spool_lake
 
+MODULES = (
+    spool_lake, line_protocol, lake_size, backlog, opcua_read, modbus_read, mqtt_read, kpi_pass, kills,
+)  # fmt: skip
+"""In the order in which they run; the thousand kills take half an hour and come last."""
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -20,7 +24,7 @@ def main() -> None:
         table.add_column(column, justify="right" if column == "measured" else "left")
     RESULTS.mkdir(exist_ok=True)
     about = {"python": platform.python_version(), "polars": version("polars"), "machine": platform.machine()}
-    for module in (spool_lake, opcua_read, modbus_read, mqtt_read, kpi_pass):
+    for module in MODULES:
         name = module.__name__.rpartition(".")[2]
         figures = module.measure()
         for figure, (measured, unit, against) in figures.items():

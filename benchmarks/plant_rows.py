@@ -6,6 +6,7 @@ poll is some milliseconds late, and each source is answered after a while of its
 
 import datetime as dt
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,12 +16,13 @@ from config.schema import SAMPLE, UTC_NS
 from connectors.sim.machine import Instants, Machine, counts_at, energy_at, meter_steps, pieces, product_at, state_at
 from connectors.sim.plant import SECOND, SimPlant, build
 from kpis.calendar import to_ns
-from tests.recordings import okuma, shared_data, steel_columns
+from tests.recordings import okuma, shared_data
 
 START = to_ns(dt.datetime(2026, 11, 20, 6, tzinfo=dt.UTC))
 POLL = 250_000_000
 HEARTBEAT = 2_000_000_000
 PUBLISH = 100_000_000
+QUARTER = 90 * 96
 
 
 def simulated(hours: float) -> pl.DataFrame:
@@ -38,11 +40,20 @@ def recorded() -> dict[str, pl.DataFrame]:
     rng = np.random.default_rng(3)
     lathe = okuma(folder / "okuma.txt").filter(pl.col("value") != "UNAVAILABLE")
     machine = lathe.select("ts", point="item", value=pl.col("value"))
-    meters = steel_columns(folder / "steel.csv")
+    meters = _steel(folder / "steel.csv")
     return {
         "okuma": _samples(machine, _published(machine["ts"].to_physical().to_numpy(), rng)),
         "steel": _samples(meters, _answered(meters["ts"].to_physical().to_numpy(), rng)),
     }
+
+
+def _steel(path: Path) -> pl.DataFrame:
+    """Return a quarter of all columns of steel.csv as (ts, point, value as text), each 15 minutes."""
+    table = pl.read_csv(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), infer_schema=False).head(QUARTER)
+    start = to_ns(dt.datetime(2018, 1, 1, tzinfo=dt.UTC))
+    ends = start + pl.int_range(1, table.height + 1, dtype=pl.Int64) * 900_000_000_000
+    columns = table.drop("date", "NSM").with_columns(ts=ends.cast(UTC_NS))
+    return columns.unpivot(index="ts", variable_name="point").sort("ts")
 
 
 def _samples(table: pl.DataFrame, received: Instants) -> pl.DataFrame:

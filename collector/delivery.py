@@ -25,8 +25,10 @@ log = logging.getLogger("plantproof.agent")
 
 BACK_OFF_S = (0.5, 10.0)
 """First and longest pause between tries [s]: a disk that has room again is used within the longest."""
-READ_BYTES = 8 * 2**20
+READ_BYTES = 2 * 2**20
 """What one write takes from the spool at most [B, compressed]."""
+WRITE_ROWS = 100_000
+"""So many rows one write holds, a batch more or less; a row takes some 50 B, and a sink has several copies."""
 WRITE_TEXTS = 2**20
 """So much of texts one write holds, a batch more or less [B]: compressed they may be a hundredth of it."""
 UPKEEP_EVERY = 8
@@ -279,12 +281,13 @@ class _Decoded:
 
 
 def _decoded(found: list[Record | Hole], points: pl.Series, known_until: int) -> _Decoded:
-    """Return the first of these in one frame, with texts of about WRITE_TEXTS at most.
+    """Return the first of these in one frame, of about WRITE_ROWS rows and WRITE_TEXTS of texts at most.
 
     In place of a hole each point is unknown from the last sample before it on, or, where that is not known, from the
     first one after it.
     """
-    parts, faults, size, until, unknown = [pl.DataFrame(schema=dict(SAMPLE))], [], 0, 0, False
+    parts, faults, unknown = [pl.DataFrame(schema=dict(SAMPLE))], [], False
+    size = rows = until = 0
     for n, each in enumerate(found):
         until = each.seq if isinstance(each, Record) else each.last
         try:
@@ -293,7 +296,8 @@ def _decoded(found: list[Record | Hole], points: pl.Series, known_until: int) ->
                 known_until = int(parts[-1]["ts_recv"].to_physical().max() or known_until)  # type: ignore[arg-type]
                 size += int(parts[-1]["text"].str.len_bytes().sum())
                 unknown = False
-                if size >= WRITE_TEXTS:
+                rows += parts[-1].height
+                if size >= WRITE_TEXTS or rows >= WRITE_ROWS:
                     break
                 continue
         except (pl.exceptions.PolarsError, OSError) as error:

@@ -111,7 +111,9 @@ class Spool:
         if file.exists():
             try:
                 about = _checked(file.read_bytes())
-                about = {"format": int(about["format"]), "id": uuid.UUID(hex=about["id"]).hex}
+                about = {"format": int(about["format"]), "id": str(about["id"])}
+                if about["format"] <= FORMAT:
+                    uuid.UUID(hex=about["id"])
             except (ValueError, KeyError, TypeError) as error:
                 about = {}
                 self._put_aside(file, f"unreadable: {error}")
@@ -251,8 +253,13 @@ class Spool:
                 self._seal()
                 if error.errno not in _FULL:
                     raise
+                if self.when_full == "stop":
+                    if not self._disk_full:
+                        self._tell_full(error)
+                        self._take_back()
+                    raise
                 self._tell_full(error)
-                if self.when_full == "stop" or not self._drop_oldest("disk full, oldest dropped"):
+                if not self._drop_oldest("disk full, oldest dropped"):
                     raise
         self.last = self.segments[-1].last = record.seq
         self._hold_ballast()
@@ -378,6 +385,11 @@ class Spool:
             self._disk_full = True
             self.ledger.add("disk full", str(error), policy=self.when_full)
 
+    def _take_back(self) -> None:
+        """Hold back what is left on a full disk, lest batches take the room that cursors need to make more of it."""
+        with contextlib.suppress(OSError):
+            host.reserve(self.path / "ballast", min(BALLAST, host.free_space(self.path)))
+
     def _hold_ballast(self) -> None:
         """Take the ballast, or take it again once there is room for two segments."""
         if self._disk_full:
@@ -397,6 +409,8 @@ class Spool:
                 raise
             self._tell_full(error)
             host.replace_durably(self.path / name, content)
+            if self.when_full == "stop":
+                self._take_back()
 
     # --- reading ---
 

@@ -19,7 +19,7 @@ class OldSegment:
     """One SQLite file; closed between calls."""
 
     def __init__(self, path: Path) -> None:
-        """Take the file; raises sqlite3.Error where it cannot be read at all."""
+        """Take the file; raises sqlite3.Error where it cannot be read at all, OSError where it cannot be opened now."""
         self.path = path
         self.first = int(path.stem.removeprefix("segment-"))
         self._failures: Counter[int] = Counter()
@@ -34,7 +34,10 @@ class OldSegment:
         self.size = path.stat().st_size
 
     def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        try:
+            return sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        except sqlite3.OperationalError as error:
+            raise OSError(errno.EIO, str(error), str(self.path)) from error
 
     def read(self, after: int, below: int) -> Iterator[Record | Hole]:
         """Yield the batches above `after` and below `below`, and holes for those that are damaged.
@@ -71,6 +74,8 @@ class OldSegment:
         """
         connection = self._open()
         try:
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'message'").fetchone() is None:
+                return  # at first batches had none
             rows = connection.execute("SELECT source, tokens FROM message WHERE seq > ? ORDER BY seq, rowid", (after,))
             for source, some in rows:
                 yield source, np.frombuffer(some, np.int64).tolist()

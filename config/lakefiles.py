@@ -1,8 +1,9 @@
 """The names of the lake's files, and which of them count.
 
 `samples/date=2026-11-21/<agent>-<spool>-<first>-<last>-<k>of<n>.parquet`: the batches `first` to `last` of a spool, as
-far as their rows belong to that UTC day; k of the n files (days) that they were cut into. A file whose range lies within
-that of another file of the same writer and day is superseded: its rows are in the other one, and it does not count.
+far as their rows belong to that UTC day; k of the n files (days) that they were cut into. A file whose range lies
+within that of another file of the same writer and day is superseded: its rows are in the other one, and it does not
+count.
 """
 
 import re
@@ -11,7 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-_NAME = re.compile(r"(?P<writer>.+-[0-9a-f]{8})-(?P<first>\d+)-(?P<last>\d+)-(?P<k>\d+)of(?P<n>\d+)\.parquet", re.DOTALL)
+_NAME = re.compile(
+    r"(?P<writer>.+-[0-9a-f]{8})-(?P<first>\d+)-(?P<last>\d+)-(?P<k>\d+)of(?P<n>\d+)\.parquet", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ _SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
 _TOP = ("version", "plant", "source", "calendar", "states", "networking", "spool", "sink")
 _FILES = ("assets", "points", "products")
 _OWN = ("id", "name", "kind", "timezone", "day_start", "uncertain", "demand_interval")
-_SECRET_KEYS = ("user", "password")
+_SECRET_KEYS = ("user", "password", "token")
+_NEVER_PLAIN = ("password", "token")
 _SECTIONS: Mapping[str, type[BaseModel]] = {"networking": Networking, "spool": Spool}
 _SEVERAL = re.compile(r" \((?:map|asset) ")
 """What stands in the place of a point that shares its row with others."""
@@ -304,8 +305,8 @@ class _Loader:
     def _secret(self, value: object, place: str, key: str) -> object:
         match = _SECRET.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            if key == "password" and value:
-                self._fault(place, "password", "", "stands in plain text",
+            if key in _NEVER_PLAIN and value:
+                self._fault(place, key, "", "stands in plain text",
                             'write "${file:secrets/NAME}" or "${env:NAME}"')  # fmt: skip
                 return ""
             return value

@@ -1,6 +1,7 @@
 """InfluxDB peers that tests talk to: the real influxd 1.6, and an HTTP server that answers what a test says."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -209,12 +210,12 @@ def reset(before: bytes = b"") -> Callable[[socket.socket], None]:
 
 
 def drip(data: bytes, pause: float) -> Callable[[socket.socket], None]:
-    """Send a byte at a time [s between them], until the client goes."""
+    """Send a byte at a time [s between them], and its last one again and again, until the client goes."""
 
     def act(client: socket.socket) -> None:
         client.settimeout(pause)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            for byte in data:
+            for byte in itertools.chain(data, itertools.repeat(data[-1])):
                 client.sendall(bytes([byte]))
                 with contextlib.suppress(TimeoutError):
                     if client.recv(1) == b"":
@@ -229,8 +230,11 @@ class Fake:
     def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
         self.asked: list[Asked] = []
+        self.unread: bytes = b""
+        """Where set: the answer to every request, before its body is read; the connection ends then."""
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         self.port = int(self._listener.getsockname()[1])
         self._clients: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
@@ -266,7 +270,10 @@ class Fake:
                 client = self._tls.wrap_socket(client, server_side=True)
             self._clients.append(client)
             with client, client.makefile("rb") as stream:
-                while (asked := _request(stream)) is not None:
+                while (asked := _request(stream, reads=not self.unread)) is not None:
+                    if self.unread:
+                        client.sendall(self.unread)
+                        break
                     self.asked.append(asked)
                     answer = self.answer(asked)
                     if not isinstance(answer, bytes):
@@ -275,7 +282,7 @@ class Fake:
                     client.sendall(answer)
 
 
-def _request(stream: Any) -> Asked | None:
+def _request(stream: Any, *, reads: bool) -> Asked | None:
     first = stream.readline().decode().split()
     if len(first) != 3:
         return None
@@ -283,7 +290,7 @@ def _request(stream: Any) -> Asked | None:
     while line := stream.readline().strip():
         name, _, value = line.decode().partition(":")
         headers[name.lower()] = value.strip()
-    body = stream.read(int(headers.get("content-length", 0)))
+    body = stream.read(int(headers.get("content-length", 0))) if reads else b""
     parts = urllib.parse.urlsplit(first[1])
     return Asked(first[0], parts.path, dict(urllib.parse.parse_qsl(parts.query)), headers, body)
 

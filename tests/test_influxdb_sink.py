@@ -1,16 +1,24 @@
 """The InfluxDB sink against a server that answers what a test says, and against the real influxd 1.6."""
 
 import base64
+import contextlib
 import datetime as dt
 import email.utils
 import logging
 import math
 import ssl
+import subprocess
+import sys
+import tempfile
 import threading
 import zlib
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from collector.ledger import Ledger, read_ledger
 from collector.quarantine import Quarantine, read_quarantine
@@ -20,7 +28,7 @@ from collector.sinks.influxdb import Sink
 from config.plant import Asset, Plant, Point
 from config.plant import Sink as SinkConfig
 from tests.certificates import leaf
-from tests.influx_peers import Store, drip, fake, hang, influxd, ready, reply, reset, translated
+from tests.influx_peers import Asked, Store, drip, fake, hang, influxd, ready, reply, reset, translated
 from tests.test_line_protocol import BAD, frame
 
 APIS = ("v1", "v2", "v3")
@@ -151,6 +159,8 @@ def test_bad_lines_go_to_the_quarantine_and_all_others_are_stored(bench, api, wo
         assert entry["topic"] == POINTS[3]
         assert ("no" if words == "silent" else "invalid number") in entry["reason"]
         assert one.sink.figures()["refused_rows"] == 4
+        (noted,) = one.entries
+        assert (noted["event"], noted["sink"], noted["rows"]) == ("quarantined", "influx", 4)
         # Four lines by halving 2,000 take some 80 requests, by name a few.
         assert len(server.writes) <= {"named": 3, "first": 12}.get(words, 100)
 
@@ -230,7 +240,7 @@ def test_samples_beyond_the_retention_are_counted_in_the_ledger(bench):
         assert one.quarantined == {}
         assert set(values(store.stored)) == set(range(700, 2_000))
         (entry,) = one.entries
-        assert (entry["event"], entry["sink"], entry["rows"]) == ("refused", "influx", 700)
+        assert (entry["event"], entry["sink"], entry["rows"]) == ("not stored", "influx", 700)
         assert (entry["first_ns"], entry["last_ns"]) == (BEGAN, BEGAN + 699 * 10**6)
         assert one.sink.figures()["expired_rows"] == 700
 
@@ -260,6 +270,77 @@ def test_a_single_line_too_large_goes_to_the_quarantine_cut(bench, api):
         assert entry["size"] > 200_000 > 65_536 == len(line)
         assert "Too Large (413)" in entry["reason"]
         assert len(server.writes) < 10
+
+
+class Direct:
+    """A store that is asked without a socket, and fails at some of the requests."""
+
+    hint = ""
+
+    def __init__(self, store, fails):
+        self.store, self.fails, self.count = store, fails, 0
+
+    def ready(self):
+        pass
+
+    def write(self, body):
+        self.count += 1
+        if self.count % 37 in self.fails:
+            if self.count % 2:
+                raise OSError("no answer")
+            self.store(Asked("POST", "/write", {"precision": "ns"}, {"content-encoding": "gzip"}, body))
+            raise TimeoutError("no answer in time")
+        head, _, data = self.store(
+            Asked("POST", "/write", {"precision": "ns"}, {"content-encoding": "gzip"}, body)
+        ).partition(b"\r\n\r\n")
+        return influx_http.Reply(int(head.split()[1]), "", {}, data)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(1, 150),
+    bad=st.sets(st.integers(0, 149)) | st.just(set(range(150))),
+    words=st.sampled_from(["named", "counted", "silent", "first"]),
+    most=st.sampled_from([500, 3_000, 2**62]),
+    fails=st.sets(st.integers(0, 36), max_size=8),
+    lines=st.sampled_from([7, 60, 20_000]),
+)
+def test_every_line_is_stored_or_quarantined_once_whatever_happens(count, bad, words, most, fails, lines):
+    bad = {n for n in bad if n < count}
+    store = Store("v1", lambda line: "invalid" if value_of(line) in bad else "", words=words, most=most)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(influxdb, "LINES", lines)
+        one = Bench(Path(folder), "http://127.0.0.1:1", "v1")
+        one.sink._api = Direct(store, fails)
+        writing = [(samples(1, BEGAN - 10**12).with_columns(value=pl.lit(1e6)), 0), (samples(count), 1)]
+        for _ in range(2_000):
+            try:
+                one.sink.write(*writing[0], writing[0][1])
+            except OSError:
+                continue
+            writing.pop(0)
+            if not writing:
+                break
+        assert writing == []
+        assert set(values(store.stored)) == set(range(count)) - bad | {1_000_000}
+        kept = values(entry["payload"].decode() for entry in read_quarantine(one.folder / "quarantine"))
+        assert kept == sorted(bad)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_server_that_refuses_a_body_before_it_has_read_it_is_understood(bench, api):
+    store = Store(api)
+    digits = np.random.default_rng(1).bytes(1_500_000).hex()
+    rows = frame([(POINTS[0], BEGAN + n, BEGAN, None, digits[n::9], BAD) for n in range(9)])
+    with fake(store) as server:
+        one = bench(server.url, api)
+        one.start()
+        server.unread = reply(413, '{"error":"too large"}')
+        with pytest.raises(SinkRefused, match=r"it refuses every line so far: too large \(413\)"):
+            one.sink.write(rows, 0, 0)
+        server.unread = b""
+        one.start().write(rows, 0, 0)
+        assert len(set(store.stored)) == 9
 
 
 # Row 24: the store cannot be written to now.
@@ -336,6 +417,14 @@ def test_every_api_tells_busy_from_broken(bench, api):
         assert caught.value.retry_after == 3
 
 
+@contextlib.contextmanager
+def hasty(sink):
+    """Let requests take 0.3 s at most, where the server is not to answer."""
+    before, sink._http._timeout = sink._http._timeout, 0.3
+    yield
+    sink._http._timeout = before
+
+
 def page(status):
     return reply(status, "<html><body>" + "Please log in. " * 20 + "</body></html>", Content_Type="text/html")
 
@@ -356,8 +445,8 @@ BROKEN = {
         lambda asked: lambda client: client.sendall(b"HTTP/1.1 204 x\r\n" + b"a: b\r\n" * 999),
         "no answer",
     ),
-    "a dripping head": (lambda asked: drip(reply(204), 0.05), "no whole answer within 0.3 s"),
-    "a dripping body": (lambda asked: drip(b"HTTP/1.1 500 x\r\n\r\n" + b"x" * 999, 0.02), "no whole answer within"),
+    "a dripping head": (lambda asked: drip(b"HTTP/1.1 204 x\r\nA: b", 0.05), "no whole answer within 0.3 s"),
+    "a dripping body": (lambda asked: drip(b"HTTP/1.1 500 x\r\n\r\nx", 0.02), "no whole answer within"),
 }
 
 
@@ -367,10 +456,10 @@ def test_what_may_pass_keeps_the_data_and_the_same_rows_come_again(bench, api, f
     answer, words = BROKEN[fault]
     store = Store(api)
     with fake(store) as server:
-        one = bench(server.url, api, timeout=300_000_000)
+        one = bench(server.url, api)
         one.start()
         server.answer = answer
-        with pytest.raises(OSError, match=words):
+        with hasty(one.sink), pytest.raises(OSError, match=words):
             one.sink.write(samples(5), 0, 0)
         server.answer = store
         one.start().write(samples(5), 0, 1)
@@ -493,7 +582,8 @@ def test_answers_that_cannot_be_read_stop_no_start(bench, api, answer):
         '{"error": 5, "message": []}',
         '{"error": "partial write: dropped=99999"}',
         '{"error": "unable to parse \'", "data": [{"line_number": 99, "original_line": "x"}]}',
-        '{"error": "x", "data": [{"line_number": 1, "original_line": "another"}, 5]}',
+        '{"error": "x", "data": [{"line_number": 1, "original_line": "another"}]}',
+        '{"error": "x", "data": [{"line_number": 1, "original_line": "samples"}, 5]}',
         "{\"error\": \"unable to parse 'samples': x\\nunable to parse 'y': z\"}",
         '{"error": "partial write: field type conflict: input field \\"value\\" x dropped=21"}',
         '{"error": "partial write: points beyond retention policy dropped=21"}',
@@ -525,7 +615,7 @@ def test_secrets_stand_in_no_error_and_no_log(bench, api, caplog):
     caplog.set_level(logging.DEBUG)
     told = []
     with fake(Store(api)) as server:
-        one = bench(server.url, api, timeout=300_000_000)
+        one = bench(server.url, api)
         one.start()
         echo = f'{{"error":"{SECRET}","message":"{SECRET}"}}'
         answers = [reply(status, echo) for status in (200, 302, 400, 401, 404, 413, 500, 503)]
@@ -533,7 +623,7 @@ def test_secrets_stand_in_no_error_and_no_log(bench, api, caplog):
         for answer in answers:
             server.answer = lambda asked, answer=answer: answer
             for call in (lambda: one.sink.write(samples(1), 0, 0), one.start):
-                with pytest.raises((OSError, SinkRefused)) as caught:
+                with hasty(one.sink), pytest.raises((OSError, SinkRefused)) as caught:
                     call()
                 error = caught.value
                 while error is not None:
@@ -615,11 +705,11 @@ def test_only_a_trusted_certificate_is_written_to(bench, api, tmp_path):
         one.start().write(samples(3), 0, 0)
         assert values(server.answer.stored) == [0, 1, 2]
         before = len(server.asked)
-        with pytest.raises(SinkRefused, match="certificate is not trusted.*ca file"):
+        with pytest.raises(SinkRefused, match=r"certificate is not trusted.*ca file"):
             bench(server.url, api).start()
         with pytest.raises(SinkRefused, match="certificate is not trusted"):
             bench(server.url.replace("127.0.0.1", "localhost"), api, ca=certificate).start()
-        with pytest.raises(SinkRefused, match="ca .*none.pem cannot be read"):
+        with pytest.raises(SinkRefused, match=r"ca .*none\.pem cannot be read"):
             bench(server.url, api, ca="none.pem").start()
         assert len(server.asked) == before
 
@@ -687,7 +777,7 @@ def test_the_real_server_drops_what_its_retention_does_not_keep(bench, tmp_path)
         )
         one.start().write(rows, 0, 3)
         assert stored(real) == list(range(20))
-        assert [entry["rows"] for entry in one.entries] == [30]
+        assert [(entry["event"], entry["rows"]) for entry in one.entries] == [("quarantined", 1), ("not stored", 30)]
         assert len(one.quarantined) == 1
 
 
@@ -713,9 +803,13 @@ def test_a_killed_server_that_comes_back_has_every_row_once(bench, tmp_path, mon
 
         killer = threading.Thread(target=kill)
         killer.start()
-        with pytest.raises(OSError, match="no answer"):
+
+        def write_on():
             for n in range(1_000):
                 one.sink.write(samples(20_000), n, n)
+
+        with pytest.raises(OSError, match="no answer"):
+            write_on()
         killer.join()
         with pytest.raises(OSError, match="no answer"):
             one.start()
@@ -727,10 +821,10 @@ def test_a_killed_server_that_comes_back_has_every_row_once(bench, tmp_path, mon
 @pytest.mark.service
 def test_a_server_that_stands_still_costs_one_timeout_and_loses_nothing(bench, tmp_path):
     with influxd(tmp_path) as real:
-        one = bench(real.url, "v1", timeout=300_000_000)
+        one = bench(real.url, "v1")
         one.start().write(samples(10), 0, 0)
         real.pause()
-        with pytest.raises(TimeoutError, match="within 0.3 s"):
+        with hasty(one.sink), pytest.raises(TimeoutError, match=r"within 0\.3 s"):
             one.sink.write(samples(100), 1, 1)
         real.go_on()
         one.sink.write(samples(100), 1, 1)
@@ -752,3 +846,12 @@ def test_the_real_server_asks_for_a_password(bench, tmp_path):
 def test_values_of_helpers_are_what_they_say():
     assert value_of("samples,point=a value=7.0,status=0i 5") == 7
     assert math.isclose(samples(3)["value"][2], 2.0)
+
+
+def test_the_client_of_2x_is_loaded_for_2x_alone():
+    code = "import sys, collector.sinks.influxdb; print('influxdb_client' in sys.modules, 'urllib3' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "False True\n"
+    code = "import sys, collector.agent; print('urllib3' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "False\n"

@@ -151,7 +151,8 @@ def test_a_reader_of_one_point_passes_over_the_other_row_groups(tmp_path):
     (tmp_path / "a.parquet").write_bytes(written(*(frame(rows[n : n + 1000]) for n in range(0, 4000, 1000))))
     asked = pl.scan_parquet(tmp_path / "a.parquet").filter(pl.col("point") == "p2").select("value")
     assert asked.collect().height == 1000
-    found = duckdb.execute(f"SELECT stats_min_value FROM parquet_metadata('{tmp_path}/a.parquet') WHERE path_in_schema = 'point'")
+    least = f"SELECT stats_min_value FROM parquet_metadata('{tmp_path}/a.parquet') WHERE path_in_schema = 'point'"
+    found = duckdb.execute(least)
     assert [row[0] for row in found.fetchall()] == ["p0", "p1", "p2", "p3"]
 
 
@@ -163,7 +164,8 @@ def test_merged_files_take_less_than_live_ones_and_those_less_than_polars_own():
     rng = np.random.default_rng(1)
     n = 20_000
     ts = SECOND + np.arange(n) * 250_000_000 + rng.integers(0, 1_000_000, n)
-    rows = {"point": "meter", "ts": ts, "ts_recv": ts + 1_000_000, "value": np.arange(n) / 100, "text": None, "status": 0}
+    value = np.arange(n) / 100
+    rows = {"point": "meter", "ts": ts, "ts_recv": ts + 1_000_000, "value": value, "text": None, "status": 0}
     meter = pl.DataFrame(rows, schema_overrides={"text": pl.String}).select(
         pl.col(name).cast(dtype) for name, dtype in SAMPLE.items()
     )

@@ -1,5 +1,7 @@
 """Ranges of sequence numbers behave as the sets that they stand for."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,13 +36,11 @@ def test_a_union_holds_every_number_once_in_rising_disjoint_ranges(ranges):
     merged = union(ranges)
     assert numbers(merged) == numbers(ranges)
     assert all(first <= last for first, last in merged)
-    assert all(a[1] + 1 < b[0] for a, b in zip(merged, merged[1:], strict=False))
+    assert all(a[1] + 1 < b[0] for a, b in itertools.pairwise(merged))
     assert union(merged) == merged
 
 
-@pytest.mark.parametrize(
-    ("ranges", "reached"), [((), -1), (((0, 0),), 0), (((0, 7), (9, 12)), 7), (((1, 7),), -1)]
-)
+@pytest.mark.parametrize(("ranges", "reached"), [((), -1), (((0, 0),), 0), (((0, 7), (9, 12)), 7), (((1, 7),), -1)])
 def test_the_cursor_is_the_last_number_before_the_first_that_is_missing(ranges, reached):
     assert cursor(ranges) == reached
 

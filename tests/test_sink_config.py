@@ -121,3 +121,9 @@ def test_no_secret_stands_in_a_fault(tmp_path):
     found = told(tmp_path, V1.replace("http://", "http://s3cr3t@") + 'token = "s3cr3t"\n')
     assert len(found) >= 2
     assert "s3cr3t" not in "".join(found.values())
+
+
+def test_a_token_in_plain_text_is_a_fault_that_does_not_show_it(tmp_path):
+    found = told(tmp_path, V2.replace("${env:NO_SUCH_TOKEN}", "hunter2"))
+    assert "stands in plain text" in found["sink[1].token"]
+    assert "hunter2" not in "".join(found.values())

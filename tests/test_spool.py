@@ -1,6 +1,7 @@
 """The spool keeps what it acknowledged, in order, once, and says what it could not keep."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -325,8 +326,7 @@ def test_a_full_spool_that_must_stop_takes_more_once_its_sinks_have_all(tmp_path
     spool = Spool(tmp_path, when_full="stop", **settings)
     spool.done("sink")
     with pytest.raises(SpoolFull):
-        while True:
-            spool.put(bytes(60), 1)
+        put_for_ever(spool, 60)
     spool.advance("sink", (1, spool.last))
     assert spool.put(b"a" * 60, 1) == spool.last
     spool.close()
@@ -377,6 +377,11 @@ def test_names_of_messages_that_cannot_be_read_are_left_out_and_told(tmp_path):
     assert again.ledger.counts["tail not read"] == 1
     assert [type(found) for found in again.read(0)] == [Record, Hole, Record]
     again.close()
+
+
+def put_for_ever(spool, size):
+    while True:
+        spool.put(os.urandom(size), 1)
 
 
 def newest(folder):

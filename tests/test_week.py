@@ -136,7 +136,7 @@ def test_a_week_of_ten_machines_is_in_both_stores_row_for_row_though_one_was_kil
         async def drain():
             async with running(plant, connected=False) as agent:
                 for part in (0.3, 0.6):
-                    await until(lambda part=part: stored() > part * samples.height)
+                    await until(lambda part=part: stored() > part * samples.height, 60)
                     server.kill()
                     assert agent.status.sinks["influxdb"].rows < samples.height  # in the midst of it
                     await until(lambda: agent.status.sinks["influxdb"].error)

@@ -229,18 +229,23 @@ class Sink:
         refused = search.found + search.doubtful
         if refused:
             self._quarantine.add((self._name, one) for one in refused)
+            self._ledger.add("quarantined", refused[0].reason, sink=self._name, rows=len(refused))
             self._refused += len(refused)
         for rows, first, last in search.old:
             reason = "beyond the server's retention policy"
-            self._ledger.add("refused", reason, sink=self._name, rows=rows, first_ns=first, last_ns=last)
+            self._ledger.add("not stored", reason, sink=self._name, rows=rows, first_ns=first, last_ns=last)
             self._old += rows
 
     def _takes_lines(self) -> bool:
         """Return whether the server still takes a line that it took before: then others are at fault themselves."""
         if not self._accepted:
             return False
-        reply = self._connected().write(_packed(self._accepted))
-        return reply.status in (200, 204)
+        api = self._connected()
+        reply = api.write(_packed(self._accepted))
+        if reply.status in (400, 413, 422):
+            return False
+        self._http.demand(reply, api.hint)
+        return True
 
     def upkeep(self, cursor: int) -> bool:
         """The server keeps its own house."""

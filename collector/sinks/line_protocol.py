@@ -6,7 +6,8 @@ fields `value` (float), `text` (string), `status` (integer; left out where it is
 row that says nothing (Good, without value and text) is written as `status=0i`.
 
 InfluxDB merges the fields of equal series and time. Hence of rows with the same point and ts the one with the greatest
-ts_recv is sent (the last of equals), and a Good row says `status=0i` where a row before it may have said otherwise.
+ts_recv is sent (of equals the one that rule 1 of docs/kpi-rules.md names), and a Good row says `status=0i` where a row
+before it may have said otherwise.
 """
 
 import re
@@ -77,13 +78,13 @@ def choose(frame: pl.DataFrame, series: Series) -> tuple[NDArray[np.intp], NDArr
     the rows count as sent.
     """
     codes, ts = series.codes(frame["point"]).to_numpy(), times(frame)
-    received = frame["ts_recv"].to_physical().fill_null(_LOWEST).to_numpy()
-    order = np.lexsort((received, ts, codes))
+    order = np.lexsort((ts, codes))
+    if _same(codes[order], ts[order]).any():
+        order = _by_rule(frame, codes, ts)
     codes, ts = codes[order], ts[order]
+    repeats = _same(codes, ts)
     begins = np.ones(len(order), np.bool_)
     begins[1:] = codes[1:] != codes[:-1]
-    repeats = np.zeros(len(order), np.bool_)
-    repeats[1:] = ~begins[1:] & (ts[1:] == ts[:-1])
     sent = np.append(~repeats[1:], True)[: len(order)]
     last = series.last[codes]
     tells = (ts <= last) | repeats
@@ -93,6 +94,22 @@ def choose(frame: pl.DataFrame, series: Series) -> tuple[NDArray[np.intp], NDArr
     ends = np.append(begins[1:], True)[: len(order)]
     series.last[codes[ends]] = np.maximum(last[ends], ts[ends])
     return order[sent], tells[sent]
+
+
+def _by_rule(frame: pl.DataFrame, codes: NDArray[np.uint32], ts: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the rows' order by point and time, and among repeats the one last that counts (docs/kpi-rules.md, 1)."""
+    rule = ["ts_recv", "status", "value", "text"]
+    keys = frame.select(rule).with_columns(code=codes, ts=ts, row=np.arange(len(codes)))
+    by = ["code", "ts", *rule]
+    ordered = keys.sort(by, nulls_last=[name == "value" for name in by], maintain_order=True)
+    return ordered["row"].to_numpy().astype(np.intp)
+
+
+def _same(codes: NDArray[np.uint32], ts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which rows have the point and time of the row before."""
+    same = np.zeros(len(codes), np.bool_)
+    same[1:] = (codes[1:] == codes[:-1]) & (ts[1:] == ts[:-1])
+    return same
 
 
 def times(frame: pl.DataFrame) -> NDArray[np.int64]:

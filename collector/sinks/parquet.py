@@ -34,8 +34,8 @@ log = logging.getLogger("plantproof.sinks.parquet")
 
 SCHEMA_VERSION = "1"
 FAN = 8
-"""So many neighbouring files of about as many batches are merged; so a row is written anew once for each factor of 8."""
-MOST = 64
+"""So many files of about as many batches are merged; so a row is written anew once for each factor of 8."""
+MOST = 32
 """So many files are merged at once at most."""
 SETTLED_NS = 3_600_000_000_000
 """A day that ended so long ago, and to which nothing came for so long, becomes one file of this writer [ns]."""
@@ -107,7 +107,7 @@ class Sink:
             temporary = folder / f".{name}.tmp"
             with temporary.open("wb") as file:
                 writer = Writer(file, about, ordered=True)
-                for group in row_groups([part]):
+                for group in row_groups(part):
                     writer.append(group)
                 writer.finish()
             host.sync_file(temporary)
@@ -129,7 +129,7 @@ class Sink:
             found = next(self._mergeable(cursor), None)
             if found is None:
                 return False
-            self._merge = Merge(*found, self._about())
+            self._merge = Merge(found, self._about())
         return self._go_on(self._merge)
 
     def figures(self) -> Mapping[str, float]:
@@ -221,7 +221,7 @@ class Sink:
                     return _latest(pl.read_parquet(file.path, columns=["ts_recv"], hive_partitioning=False, glob=False))
         return 0
 
-    def _mergeable(self, cursor: int) -> Iterator[tuple[list[LakeFile], dt.date]]:
+    def _mergeable(self, cursor: int) -> Iterator[list[LakeFile]]:
         """Yield files of a day that may be merged: all that there are between the first and the last of them."""
         for folder in sorted(self._folders.values(), key=lambda f: f.path):
             gone = superseded(folder.files)
@@ -229,10 +229,13 @@ class Sink:
             files = [file for file in own if file.last <= cursor]
             if len(files) < 2 or not self._unreadable.isdisjoint(file.path for file in files):
                 continue
-            if self._is_settled(folder):
-                yield files[:MOST], folder.date
+            settled = self._is_settled(folder)
+            if settled and len(files) <= MOST:
+                yield files
             for run in _runs([_tier(file) for file in files]):
-                yield files[run], folder.date
+                yield files[run]
+            if settled:
+                yield files[:MOST]
 
     def _is_settled(self, folder: _Folder) -> bool:
         now = self.clock()

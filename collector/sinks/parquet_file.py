@@ -15,7 +15,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from collector.sinks import thrift
-from collector.sinks.thrift import FALSE, TRUE, I32, I64, Field, binary, listed, struct
+from collector.sinks.thrift import FALSE, I32, I64, TRUE, Field, binary, listed, struct
 
 MAGIC = b"PAR1"
 LIVE_LEVEL = 3

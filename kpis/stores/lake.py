@@ -73,7 +73,27 @@ def _read(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFra
     after = [d for d in known if d >= last and (d - last).days <= SEARCH_DAYS]
     seeds = _neighbours(lake, points, before, pl.col("ts") < _at(start), last=True)
     closing = _neighbours(lake, points, after, pl.col("ts") >= _at(end), last=False)
-    return pl.concat([seeds, window, closing])
+    return _ordered(pl.concat([seeds, window, closing]))
+
+
+def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows sorted by point, ts and ts_recv: files hold them so a while at a time.
+
+    Each point for itself takes a fifth of what sorting texts takes.
+    """
+    before, ts = pl.col("point").shift(1), pl.col("ts").to_physical()
+    follows = (pl.col("point") > before) | ((pl.col("point") == before) & (ts >= ts.shift(1)))
+    if rows.select(follows.fill_null(value=True).all()).item():
+        return rows
+    points = rows.partition_by("point", as_dict=True, maintain_order=True)
+    return pl.concat([_in_time(points[key]) for key in sorted(points)])
+
+
+def _in_time(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return a point's rows in the order of time."""
+    ts, before = pl.col("ts").to_physical(), pl.col("ts").to_physical().shift(1)
+    rising = rows.select((ts > before).fill_null(value=True).all()).item()
+    return rows if rising else rows.sort("ts", "ts_recv")
 
 
 def _steadily(lake: Path, look: Callable[[], T]) -> T:
