@@ -293,9 +293,12 @@ def _torn(old: bytes, writes: list[Write], rng: random.Random, how: str) -> byte
 
 
 def states(
-    recorder: Recorder, folder: Path, seed: int, *, each: int = 3
+    recorder: Recorder, folder: Path, seed: int, *, each: int = 3, share: float = 1.0
 ) -> Iterator[tuple[Path, list[tuple[Any, ...]]]]:
-    """Yield torn states of every moment of a record, each in a folder of its own, and the marks up to there."""
+    """Yield torn states of the moments of a record, or of a share of them, and the marks up to there.
+
+    Each is laid into the same folder, which is removed again.
+    """
     rng = random.Random(seed)
     disk, marks = Disk(), []
     for kind, *event in recorder.events:
@@ -303,7 +306,8 @@ def states(
             marks.append(event[0])
             continue
         disk.take(kind, *event)
-        for how in ("nothing", "all", *rng.choices(("begun", "any"), k=each)):
-            disk.lay(folder, rng, how)
-            yield folder, marks
-            shutil.rmtree(folder)
+        if rng.random() < share:
+            for how in ("nothing", "all", *rng.choices(("begun", "any"), k=each)):
+                disk.lay(folder, rng, how)
+                yield folder, marks
+                shutil.rmtree(folder)
