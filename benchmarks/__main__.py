@@ -8,7 +8,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import backlog, kills, kpi_pass, lake_size, line_protocol, modbus_read, mqtt_read, opcua_read, spool_lake
+from benchmarks import (
+    backlog,
+    kills,
+    kpi_pass,
+    lake_size,
+    line_protocol,
+    modbus_read,
+    mqtt_read,
+    opcua_read,
+    spool_lake,
+)
 
 MODULES = (
     spool_lake, line_protocol, lake_size, backlog, opcua_read, modbus_read, mqtt_read, kpi_pass, kills,

@@ -33,13 +33,14 @@ def main() -> None:
             console.print(f"{time.monotonic() - began:6.0f} s  {done:5} kills  {rows:,} rows acknowledged")
 
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "broker").mkdir()
+        (Path(folder) / "broker").mkdir(), (Path(folder) / "plant").mkdir()
         with mosquitto(Path(folder) / "broker", "allow_anonymous true\nmax_queued_messages 0\n") as broker:
             result = asyncio.run(kill_again_and_again(Path(folder) / "plant", broker, asked.kills, asked.seed, tell))
     points = Counter(point for point, _ in result.acknowledged)
+    each = ", ".join(f"{point} {count:,}" for point, count in sorted(points.items()))
     Console(width=140).print(
         f"{result.kills} kills, seed {asked.seed}, {time.monotonic() - began:.0f} s: "
-        f"{len(result.acknowledged):,} rows acknowledged at a death ({', '.join(f'{p} {n:,}' for p, n in points.items())}), "
+        f"{len(result.acknowledged):,} rows acknowledged at a death ({each}), "
         f"2 x {result.published:,} messages published; {len(result.kept):,} rows in the lake, "
         f"{len(result.lost)} lost, {len(result.twice)} twice"
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from collector.ledger import Ledger
+from collector.quarantine import Quarantine
 from collector.sinks.parquet import Sink
 from config.plant import Asset, Plant, Point
 from config.plant import Sink as SinkConfig
@@ -29,8 +31,16 @@ def measure() -> dict[str, tuple[float, str, str]]:
     assets = tuple(Asset(asset=m, ideal_cycle=1.0) for m in machines)
     plant = Plant(id="p", timezone="UTC", assets=assets, points=tuple(points), states=states)
     with tempfile.TemporaryDirectory() as folder:
-        sink = Sink(SinkConfig(kind="parquet", path=Path(folder)), plant, agent="a", spool="0" * 8)
-        sink.start(0)
+        ledger = Ledger(Path(folder) / "ledger.jsonl")
+        sink = Sink(
+            SinkConfig(kind="parquet", path=Path(folder)),
+            plant,
+            agent="a",
+            spool="0" * 8,
+            ledger=ledger,
+            quarantine=Quarantine(Path(folder), ledger),
+        )
+        sink.start(())
         sink.write(pl.concat([_samples(p, n) for n, p in enumerate(points)]), 1, 1)
         scan = _best(lambda: _scan(Path(folder)))
         ids = [p.point for p in points]

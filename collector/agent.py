@@ -156,7 +156,7 @@ class Agent:
         self.spool.ledger.add("started", reason, agent=self.name, version=version, last=self.spool.last)
 
     def _delivery(self, config: SinkConfig, module: sinks.SinkModule) -> Delivery:
-        self.spool.done(config.name)
+        self.spool.advance(config.name)  # from now on nothing that it lacks is removed
         ledger = self.spool.ledger
         quarantine = Quarantine(self.spool.path / "quarantine", ledger, name=f"sink-{config.name}")
         sink = module.Sink(
@@ -341,6 +341,7 @@ class Agent:
             intake, repeats = Intake(points, first, quiet=source.kind == "mqtt"), Repeats([p.point for p in points])
             repeats.recover(tail)
             intake.recover(tail)
+            self._add(intake.died(tail))
             intakes[source.id] = intake, repeats
             self._taken[source.id] = deque(tokens.get(source.id, ()), maxlen=max(TOKENS, 2 * source.receive_maximum))
         return intakes

@@ -142,9 +142,29 @@ class Intake:
     def recover(self, samples: pl.DataFrame) -> None:
         """Remember from SAMPLE rows of before a restart when each point's last good value was."""
         good = samples.filter(pl.col("status") < BAD, pl.col("point").is_in(self._ids))
-        newest = dict(good.group_by("point").agg(pl.col("ts").max().dt.epoch("ns")).iter_rows())
-        for n, point in enumerate(self._ids):
-            self.good_ts[n] = max(self.good_ts[n], newest.get(point, NS_NULL))
+        np.maximum.at(self.good_ts, *self._newest(good))
+
+    def _newest(self, samples: pl.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Return which of the points have rows, and the newest time of each [ns]."""
+        newest = samples.group_by("point").agg(pl.col("ts").max().dt.epoch("ns"))
+        place = {point: n for n, point in enumerate(self._ids)}
+        return np.array([place[point] for point in newest["point"]], np.intp), newest["ts"].to_numpy()
+
+    def died(self, samples: pl.DataFrame) -> list[Rows]:
+        """Return the rows that end the data where the run before ended without a word; `samples`: its last rows.
+
+        What happened since its last commit nobody knows. A source that speaks when it will has what it said meanwhile
+        kept for us, and what stood there stands.
+        """
+        own = samples.filter(pl.col("point").is_in(self._ids)).sort("ts_recv", maintain_order=True)
+        if self._quiet or own.is_empty() or own["status"][-1] == BAD_SHUTDOWN:
+            return []
+        until: int = samples["ts_recv"].to_physical().max()  # type: ignore[assignment]
+        points, newest = self._newest(own)
+        self.ts[points] = newest
+        ended = own.group_by("point").last().filter(pl.col("status") == BAD_NO_COMMUNICATION)
+        self.stored[self._newest(ended)[0]] = until
+        return self.lost(until + 1)
 
     def since(self, still_open: NDArray[np.int64] | None) -> NDArray[np.int64]:
         """Return from when on each point's history is wanted [ns]: its last good value, or a gap that is still open."""

@@ -98,6 +98,8 @@ class Delivery:
         self._config, self.name, self._sink, self._spool = config, config.name, sink, spool
         self._points, self._disk, self._commits, self._status = points, disk, commits, status
         self._wanted = _wanted(config, points)
+        # What is new comes between the writes of a backlog, however slowly that may be stored.
+        self._most = min(WRITE_ROWS, config.max_rate or WRITE_ROWS)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{config.name}")
         self._load: _Load | None = None
         """What a failed write left: the spool may have dropped it meanwhile."""
@@ -214,7 +216,8 @@ class Delivery:
     async def _taken(self, first: int, last: int) -> _Load:
         """Return the batches from `first` on, as many as one write takes."""
         found = await self._in(self._disk, self._held, first, last)
-        took = await self._in(self._worker, _decoded, found, self._points, self._known_until.pop(first - 1, 0))
+        known_until = self._known_until.pop(first - 1, 0)
+        took = await self._in(self._worker, _decoded, found, self._points, known_until, self._most)
         self._known_until[took.until] = took.known_until
         for seq, reason in took.faults:
             self._spool.ledger.add("quarantined", reason, sink=self.name, first=seq, last=seq)
@@ -280,8 +283,8 @@ class _Decoded:
     """Batches that are whole and yet no samples."""
 
 
-def _decoded(found: list[Record | Hole], points: pl.Series, known_until: int) -> _Decoded:
-    """Return the first of these in one frame, of about WRITE_ROWS rows and WRITE_TEXTS of texts at most.
+def _decoded(found: list[Record | Hole], points: pl.Series, known_until: int, most: int) -> _Decoded:
+    """Return the first of these in one frame, of about `most` rows and WRITE_TEXTS of texts at most.
 
     In place of a hole each point is unknown from the last sample before it on, or, where that is not known, from the
     first one after it.
@@ -297,7 +300,7 @@ def _decoded(found: list[Record | Hole], points: pl.Series, known_until: int) ->
                 size += int(parts[-1]["text"].str.len_bytes().sum())
                 unknown = False
                 rows += parts[-1].height
-                if size >= WRITE_TEXTS or rows >= WRITE_ROWS:
+                if size >= WRITE_TEXTS or rows >= most:
                     break
                 continue
         except (pl.exceptions.PolarsError, OSError) as error:

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from config import maps, templates
 from config.checks import cross_check
@@ -57,6 +57,42 @@ def load_plant(path: Path | str, *, secrets: bool = False) -> Plant:
     """
     path = Path(path)
     return _Loader(path / "plant.toml" if path.is_dir() else path, secrets=secrets).load()
+
+
+class SecretMissing(Exception):  # noqa: N818
+    """What a secret's `${env:}` or `${file:}` names is not there."""
+
+    def __init__(self, written: str, rule: str, hint: str) -> None:
+        """Take what is written in place of the secret, what is wrong, and the next step."""
+        super().__init__(f"{written} {rule}; {hint}")
+        self.rule, self.hint = rule, hint
+
+
+def look_up(written: str, root: Path) -> str:
+    """Return what `${env:NAME}` or `${file:PATH}` stands for, any other text as it is; files are below `root`.
+
+    Raises SecretMissing.
+    """
+    match = _SECRET.fullmatch(written)
+    if match is None:
+        return written
+    kind, name = match.groups()
+    if kind == "env":
+        if name not in os.environ:
+            raise SecretMissing(written, "names no environment variable", f"set {name} where this command starts")
+        return os.environ[name]
+    try:
+        return (root / name).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name no file can have
+        reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
+        raise SecretMissing(written, f"cannot be read ({reason})", "check the file and its permissions") from error
+
+
+def with_secrets(sink: Sink, root: Path) -> Sink:
+    """Return a sink of a plant that was loaded without secrets, with its own looked up; raises SecretMissing."""
+    known = {"user": look_up(sink.user, root)}
+    hidden = {name: SecretStr(look_up(getattr(sink, name).get_secret_value(), root)) for name in _NEVER_PLAIN}
+    return sink.model_copy(update=known | hidden)
 
 
 class _Loader:
@@ -312,16 +348,10 @@ class _Loader:
             return value
         if not self.secrets:
             return value
-        kind, name = match.groups()
-        if kind == "env":
-            if name not in os.environ:
-                self._fault(place, key, match[0], "names no environment variable", f"set {name} where the agent starts")
-            return os.environ.get(name, "")
         try:
-            return (self.root / name).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name no file can have
-            reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
-            self._fault(place, key, match[0], f"cannot be read ({reason})", "check the file and its permissions")
+            return look_up(match[0], self.root)
+        except SecretMissing as error:
+            self._fault(place, key, match[0], error.rule, error.hint)
             return ""
 
     def _model(self, model: type[M], data: Mapping[str, Any], place: str, thing: str = "") -> M | None:

@@ -11,6 +11,8 @@ import polars as pl
 
 from collector.agent import Agent
 from config.plant import Asset, Calendar, Plant, Point, Sink, Source, Spool
+from kpis.stores.lake import days
+from kpis.stores.lake import files as lake_files
 
 PATIENCE_S = 30.0
 
@@ -59,10 +61,17 @@ def _connected(agent: Agent) -> bool:
 
 def lake_of(plant: Plant) -> pl.DataFrame:
     """All samples in the plant's lake, by point and time."""
-    files = sorted(plant.resolve(Path("lake")).glob("samples/*/[!.]*.parquet"))
-    if not files:
-        return pl.DataFrame()
-    return pl.concat([pl.read_parquet(f) for f in files]).sort("point", "ts", "ts_recv")
+    lake = plant.resolve(Path("lake"))
+    while True:
+        files = [file for day in days(lake) for file in lake_files(lake, day)]
+        if not files:
+            return pl.DataFrame()
+        try:
+            return pl.concat([pl.read_parquet(f, hive_partitioning=False) for f in files]).sort(
+                "point", "ts", "ts_recv"
+            )
+        except FileNotFoundError:  # merged meanwhile
+            continue
 
 
 __all__ = ["Asset", "Calendar", "Plant", "Point", "Source", "lake_of", "plant_for", "running", "until"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from collector.batch import Intake, to_frame
 from config.plant import Point
 from config.schema import SAMPLE, require
-from config.status import BAD_NO_COMMUNICATION, BAD_SHUTDOWN
+from config.status import BAD_NO_COMMUNICATION, BAD_SHUTDOWN, GOOD
 from connectors.base import Readings
 
 S = 1_000_000_000
@@ -313,3 +313,39 @@ def test_five_hundred_messages_of_one_machine_take_one_comparison():
     values = [float(n // 2) for n in range(500)]
     kept = stored(intake, readings(1000 * S, [0] * 500, values, ts=[(500 + n) * S for n in range(500)]))
     assert kept == [("a", 500 + n, n // 2) for n in range(0, 500, 2)]
+
+
+def tail(*rows):
+    """SAMPLE rows (point, ts, ts_recv, value, status) with times in seconds."""
+    columns = {
+        "point": [row[0] for row in rows],
+        "ts": [row[1] * S for row in rows],
+        "ts_recv": [row[2] * S for row in rows],
+        "value": [row[3] for row in rows],
+        "text": [None for _ in rows],
+        "status": [row[4] for row in rows],
+    }
+    frame = pl.DataFrame(columns, schema_overrides={"value": pl.Float64, "point": pl.String})
+    return frame.select(pl.col(name).cast(kind) for name, kind in SAMPLE.items())
+
+
+def test_after_a_run_that_was_killed_each_point_is_unknown_from_its_last_commit_on():
+    intake = Intake([Point(point=name, asset="m", period=S) for name in "abc"], 0)
+    before = tail(("a", 10, 30, 1.0, GOOD), ("b", 20, 40, 2.0, GOOD), ("c", 25, 40, None, BAD_NO_COMMUNICATION))
+    (gap,) = intake.died(before)
+    assert gap.points.tolist() == [0, 1]  # c is unknown already
+    assert set(gap.status.tolist()) == {BAD_NO_COMMUNICATION}
+    assert gap.ts.tolist() == [40 * S + 1] * 2
+    # A value that stood all the while bears its old time, and is known again from now on.
+    (again,) = intake.take(readings(100 * S, [0], [1.0], ts=[10 * S]))
+    assert again.ts.tolist() == [99 * S]
+
+
+def test_after_a_stop_there_is_no_gap_and_none_of_a_broker_that_keeps_messages():
+    stopped = tail(("a", 10, 30, 1.0, GOOD), ("a", 11, 31, None, BAD_SHUTDOWN))
+    assert Intake([Point(point="a", asset="m")], 0).died(stopped) == []
+    assert Intake([Point(point="a", asset="m")], 0, quiet=True).died(tail(("a", 10, 30, 1.0, GOOD))) == []
+
+
+def test_a_first_start_has_no_gap():
+    assert Intake([Point(point="a", asset="m")], 0).died(tail()) == []

@@ -27,7 +27,7 @@ SEED = int(os.environ.get("KILL_SEED", "7"))
 @pytest.mark.service
 @pytest.mark.timeout(300)
 def test_twenty_kills_lose_no_acknowledged_sample_and_double_none(tmp_path):
-    (tmp_path / "broker").mkdir()
+    (tmp_path / "broker").mkdir(), (tmp_path / "plant").mkdir()
     with mosquitto(tmp_path / "broker", "allow_anonymous true\nmax_queued_messages 0\n") as broker:
         result = asyncio.run(kills.kill_again_and_again(tmp_path / "plant", broker, KILLS, SEED))
     assert result.lost == set()

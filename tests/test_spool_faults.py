@@ -4,13 +4,17 @@ FAULTS row 26 (disk full: the policy holds, the alarm stands in the ledger, coll
 file system of 2 MB, and row 27 (a failed write or sync: the file is closed, nothing is acknowledged falsely).
 """
 
+import asyncio
 import contextlib
 import errno
+import itertools
 import os
 import random
 import subprocess
+from collections import Counter
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from collector import host
@@ -18,6 +22,10 @@ from collector.frames import FILE_HEAD, HEAD
 from collector.ledger import read_ledger
 from collector.segment import TRIES
 from collector.spool import Hole, Record, Spool
+from config.plant import Spool as SpoolConfig
+from config.status import GOOD
+from connectors.sim.modbus import ModbusServer, words
+from tests.running import Asset, Point, Source, lake_of, plant_for, running, until
 from tests.spool_files import batches_of
 from tests.test_spool import entries, payloads, put_for_ever
 
@@ -495,3 +503,50 @@ def test_a_segment_that_somebody_removed_is_a_hole(tmp_path):
     again = Spool(tmp_path, segment_size=100)
     assert [type(one) for one in again.read(0)] == [Record, Hole, Record]
     again.close()
+
+
+# --- the whole agent ---
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "stop"])
+def test_an_agent_on_a_disk_that_others_filled_goes_on_alone_once_there_is_room(disk, policy):
+    """The lake lies on the same disk; 10 s after there is room all is stored again, and what is missing is a gap."""
+
+    async def collect():
+        reads = itertools.count(1)
+        async with ModbusServer({1: lambda: words(next(reads), 2)}) as server:
+            source = Source(id="s", kind="modbus", url=server.endpoint, period="5ms", timeout="500ms")
+            point = Point(point="reads", asset="m", source="s", address="1/holding:0", type="uint32")
+            tight = SpoolConfig(path=Path("spool"), commit="20ms", when_full=policy)
+            plant = plant_for(disk, [source], [Asset(asset="m")], [point], spool=tight)
+            async with running(plant) as agent:
+                sink = agent.status.sinks["parquet"]
+                await until(lambda: sink.rows > 20)
+                while not (
+                    sink.error and agent.spool.ledger.counts["dropped" if policy == "drop_oldest" else "disk full"]
+                ):
+                    fill(disk)
+                    await asyncio.sleep(0.05)
+                if policy == "drop_oldest":
+                    last = agent.spool.last
+                    await until(lambda: fill(disk) or agent.spool.last > last + 10)  # collecting goes on
+                else:
+                    assert not agent.status.report()["healthy"]
+                (disk / "others").unlink()
+                await until(lambda: agent.status.report()["healthy"] and sink.caught_up, patience=10)
+                last = agent.spool.last
+                await until(lambda: agent.spool.last > last + 20)
+        return plant
+
+    plant = asyncio.run(collect())
+    rows = lake_of(plant).sort("ts_recv", "ts").select("status", pl.col("value").cast(pl.Int64)).rows()
+    good = [value for status, value in rows if status == GOOD]
+    assert good == sorted(set(good))
+    missing = [
+        (one, other) for one, other in itertools.pairwise(rows) if other[0] == one[0] == GOOD and other[1] > one[1] + 1
+    ]
+    assert missing == []  # where values are missing a row says so
+    counts = Counter(entry["event"] for entry in read_ledger(disk / "spool" / "ledger.jsonl"))
+    assert counts["disk full"] == counts["disk has room"] > 0
+    assert (counts["dropped"] > 0) == (policy == "drop_oldest")
+    assert sum(counts.values()) < 60

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from config.load import SecretMissing, with_secrets
 from config.plant import Plant
 from kpis.stores import lake
 from kpis.stores.base import Store, StoreError
@@ -28,17 +29,11 @@ class Lake:
 
     def read(self, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
         """Return the SAMPLE rows of [start, end) [ns] and their neighbours; raises StoreError."""
-        try:
-            return lake.read(self.folder, points, start, end)
-        except lake.LakeError as error:
-            raise StoreError(str(error)) from error
+        return lake.read(self.folder, points, start, end)
 
     def extent(self, points: Sequence[str]) -> tuple[int, int] | None:
         """Return the first and last time of the points' samples [ns]; raises StoreError."""
-        try:
-            return lake.extent(self.folder, points)
-        except lake.LakeError as error:
-            raise StoreError(str(error)) from error
+        return lake.extent(self.folder, points)
 
 
 def opened(place: Path | Store) -> Store:
@@ -50,7 +45,7 @@ def store_of(plant: Plant, kind: str | None, folder: Path | None = None) -> Stor
     """Return the store that a plant's sinks write: of the kind, or the lake rather than InfluxDB.
 
     folder: the lake's, where it is not that of the plant's parquet sink.
-    Raises LookupError where the plant has no such sink.
+    Raises LookupError where the plant has no such sink, or a secret of it is missing.
     """
     sinks = {sink.kind: sink for sink in reversed(plant.sinks)}  # the first of a kind
     if folder is not None and kind != "influxdb":
@@ -60,7 +55,10 @@ def store_of(plant: Plant, kind: str | None, folder: Path | None = None) -> Stor
     if kind == "lake":
         raise LookupError("the plant has no parquet sink; name a lake with --lake, or a file with --samples")
     if "influxdb" in sinks:
-        return InfluxDB(sinks["influxdb"], plant)
+        try:
+            return InfluxDB(with_secrets(sinks["influxdb"], plant.root), plant)
+        except SecretMissing as error:
+            raise LookupError(f"sink {sinks['influxdb'].name}: {error}") from error
     if kind == "influxdb":
         raise LookupError("the plant has no influxdb sink; add a [[sink]] of this kind, or leave --store out")
     raise LookupError(

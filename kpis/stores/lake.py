@@ -16,7 +16,7 @@ import polars as pl
 
 from config.lakefiles import parse, superseded
 from config.schema import SAMPLE, UTC_NS
-from config.status import GOOD, SEVERITY_MASK
+from kpis.stores.base import StoreError, up_to_good
 
 SEARCH_DAYS = 31
 TRIES = 20
@@ -26,7 +26,7 @@ _DAY_NS = 86_400_000_000_000
 T = TypeVar("T")
 
 
-class LakeError(Exception):
+class LakeError(StoreError):
     """The lake cannot be read; the message names the folder or file."""
 
 
@@ -140,14 +140,9 @@ def _neighbours(
         if not missing:
             break
         rows = _scan(lake, [day], missing).filter(where).collect()
-        good = ((pl.col("status") & SEVERITY_MASK) == GOOD) & (
-            pl.col("value").is_finite().fill_null(value=False) | pl.col("text").is_not_null()
-        )
-        nearest = rows.filter(good).group_by("point").agg(pl.max("ts") if last else pl.min("ts"))
-        joined = rows.join(nearest.rename({"ts": "nearest"}), on="point", how="left")
-        beyond = pl.col("ts") < pl.col("nearest") if last else pl.col("ts") > pl.col("nearest")
-        found.append(joined.filter(~beyond.fill_null(value=False)).select(list(SAMPLE)))
-        missing = [p for p in missing if p not in set(nearest["point"])]
+        kept, done = up_to_good(rows, last=last)
+        found.append(kept)
+        missing = [point for point in missing if point not in done]
     return pl.concat(found)
 
 
