@@ -53,6 +53,8 @@ TAIL_BATCHES = 200
 """So many batches are looked through for messages that were committed but perhaps not acknowledged."""
 TAIL_BYTES = 64 * 2**20
 """So much of the tail is looked through [B, compressed]."""
+TAIL_ROWS = 300_000
+"""So many rows of the tail are looked through, a batch more or less."""
 NOTE_EVERY_S = 60
 """How often losses of a kind that the ledger has already are added up into it [s]."""
 STUCK_S = 5.0
@@ -347,11 +349,15 @@ class Agent:
         return intakes
 
     def _tail(self, after: int) -> pl.DataFrame:
-        frames = [pl.DataFrame(schema=dict(SAMPLE))]
+        frames: deque[pl.DataFrame] = deque([pl.DataFrame(schema=dict(SAMPLE))])
+        rows = 0
         try:
             for record in self.spool.read(after, TAIL_BYTES):
                 if isinstance(record, Record):
-                    frames.append(decoded(record.payload))  # noqa: PERF401  those before a fault count
+                    frames.append(decoded(record.payload))
+                    rows += frames[-1].height
+                while rows - frames[0].height >= TAIL_ROWS:
+                    rows -= frames.popleft().height
         except (OSError, pl.exceptions.PolarsError) as error:
             # A row that is delivered again is stored twice then, which is better than no row at all.
             self.spool.ledger.add("tail not read", f"rows of the last batches: {error}")
