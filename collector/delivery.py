@@ -203,19 +203,19 @@ class Delivery:
             self._live_due = time.monotonic() + self._config.wait / 1e9
             if lacking[-1][1] > self._live:
                 load = await self._taken(max(self._live + 1, lacking[-1][0]), lacking[-1][1])
-                self._live = load.range[1]
+                if load.range[0] > self._live:  # else it is a gap
+                    self._live = load.range[1]
                 return load
-        gap = await self._in(self._disk, self._held_gap)
-        if gap is not None:
-            return gap
         load = await self._taken(first, last if self._live is None else min(last, self._live))
         if load.range[1] < last and self._live is None:
             self._live = self._spool.last  # what is committed from now on is stored beside the backlog
         return load
 
     async def _taken(self, first: int, last: int) -> _Load:
-        """Return the batches from `first` on, as many as one write takes."""
+        """Return the batches from `first` on, as many as one write takes; in place of dropped ones their gap."""
         found = await self._in(self._disk, self._held, first, last)
+        if isinstance(found, _Load):
+            return found
         known_until = self._known_until.pop(first - 1, 0)
         took = await self._in(self._worker, _decoded, found, self._points, known_until, self._most)
         self._known_until[took.until] = took.known_until
@@ -224,7 +224,9 @@ class Delivery:
         self._spool.held[self.name] = first, took.until
         return _Load(took.frame, (first, took.until))
 
-    def _held(self, first: int, last: int) -> list[Record | Hole]:
+    def _held(self, first: int, last: int) -> _Load | list[Record | Hole]:
+        if (gap := self._held_gap()) is not None:
+            return gap
         found = list(self._spool.read(first - 1, READ_BYTES, until=last))
         end = found[-1]
         self._spool.held[self.name] = first, end.seq if isinstance(end, Record) else end.last

@@ -61,20 +61,23 @@ def _connected(agent: Agent) -> bool:
 
 def lake_of(plant: Plant) -> pl.DataFrame:
     """All samples in the plant's lake, by point and time."""
-    lake = plant.resolve(Path("lake"))
+    return lake_in(plant.resolve(Path("lake")))
+
+
+def lake_in(folder: Path) -> pl.DataFrame:
+    """All samples in a lake's folder, by point and time; an agent may merge its files meanwhile."""
     while True:
-        files = [file for day in days(lake) for file in lake_files(lake, day)]
+        files = [file for day in days(folder) for file in lake_files(folder, day)]
         if not files:
             return pl.DataFrame()
         try:
-            return pl.concat([pl.read_parquet(f, hive_partitioning=False) for f in files]).sort(
-                "point", "ts", "ts_recv"
-            )
-        except FileNotFoundError:  # merged meanwhile
+            rows = pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files])
+            return rows.sort("point", "ts", "ts_recv")
+        except FileNotFoundError:  # merged
             continue
 
 
-__all__ = ["Asset", "Calendar", "Plant", "Point", "Source", "lake_of", "plant_for", "running", "until"]
+__all__ = ["Asset", "Calendar", "Plant", "Point", "Source", "lake_in", "lake_of", "plant_for", "running", "until"]
 
 
 def settle(plant: Plant, frames: list[pl.DataFrame]) -> pl.DataFrame:

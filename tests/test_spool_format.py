@@ -4,6 +4,8 @@ And the formats: what lies on disk is what collector/frames.py says, format 1 is
 refused and left as it is (FAULTS row 36).
 """
 
+import asyncio
+import io
 import json
 import os
 import random
@@ -22,7 +24,10 @@ import pytest
 from collector import frames
 from collector.ledger import read_ledger
 from collector.spool import Hole, Record, Spool, SpoolFormat
+from connectors.sim.modbus import ModbusServer, words
 from tests import old_spool
+from tests.batches import rows
+from tests.running import Asset, Point, Source, lake_of, plant_for, running, until
 from tests.spool_files import FILE_HEAD, FRAME_HEAD, Batch, batches_in, batches_of
 from tests.test_spool import MEMORY, joined
 
@@ -397,6 +402,35 @@ def test_a_segment_of_format_1_that_was_made_as_its_agent_died_does_not_stop_the
     spool.advance("a", (5, 7)), spool.advance("b", (2, 7))
     assert list(tmp_path.glob("*.db*")) == []
     spool.close()
+
+
+def test_an_agent_stores_what_the_version_before_left_and_goes_on(tmp_path):
+    """Batch n has a sample of value n; the lake had the first two."""
+    old_spool.folder_of(tmp_path / "spool", {"parquet": 2})
+    for first in (1, 4):
+        db = old_spool.segment(tmp_path / "spool", first)
+        for seq in range(first, first + 3):
+            buffer = io.BytesIO()
+            rows([("reads", seq)], value=seq).write_ipc(buffer, compression="lz4")
+            old_spool.put(db, seq, buffer.getvalue())
+        db.close()
+
+    async def collect():
+        async with ModbusServer({1: lambda: words(7, 2)}) as server:
+            source = Source(id="s", kind="modbus", url=server.endpoint, period="20ms")
+            point = Point(point="reads", asset="m", source="s", address="1/holding:0", type="uint32")
+            plant = plant_for(tmp_path, [source], [Asset(asset="m")], [point])
+            async with running(plant) as agent:
+                await until(lambda: 7 in stored(plant))
+                await until(lambda: agent.status.sinks["parquet"].caught_up)
+        return plant
+
+    assert [value for value in stored(asyncio.run(collect())) if value is not None] == [3, 4, 5, 6, 7]
+
+
+def stored(plant):
+    lake = lake_of(plant)
+    return lake.sort("ts_recv")["value"].to_list() if lake.height else []
 
 
 @pytest.mark.parametrize("first", [1, 4])

@@ -12,12 +12,14 @@ from pathlib import Path
 import polars as pl
 
 from collector import host
-from collector.sinks.parquet_file import Writer
+from collector.sinks.parquet_file import GROUPS, Writer
 from config.lakefiles import LakeFile, file_name
 from config.schema import SAMPLE
 
 GROUP_ROWS = 2**16
 """So many rows a row group has at most."""
+GROUP_TEXTS = 2**21
+"""So much of texts a row group has at most, unless a single file had more at once [B]."""
 STEP_S = 1.0
 """A piece of work takes about so long [s]."""
 
@@ -41,19 +43,25 @@ def _cut(points: pl.Series) -> int:
 def in_turn(paths: Iterable[Path]) -> Iterator[pl.DataFrame]:
     """Yield the rows of files one after the other, gathered to row groups that are sorted each for itself."""
     waiting: list[pl.DataFrame] = []
+    rows = size = 0
     for block in itertools.chain.from_iterable(map(_blocks, paths)):
-        if waiting and sum(one.height for one in waiting) + block.height > GROUP_ROWS:
+        length = int(block["text"].str.len_bytes().sum())
+        rows, size = rows + block.height, size + length
+        if waiting and (rows > GROUP_ROWS or size > GROUP_TEXTS):
             yield _sorted(waiting)
-            waiting = []
+            waiting, rows, size = [], block.height, length
         waiting.append(block)
     if waiting:
         yield _sorted(waiting)
 
 
 def _blocks(path: Path) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a file, a row group at a time; other files than ours GROUP_ROWS at a time."""
     scan = pl.scan_parquet(path, hive_partitioning=False, glob=False).select(list(SAMPLE))
-    for at in range(0, height([path]), GROUP_ROWS):
-        yield scan.slice(at, GROUP_ROWS).collect()
+    groups = pl.read_parquet_metadata(path).get(GROUPS, "")
+    heights = [int(rows) for rows in groups.split(",") if rows] or [GROUP_ROWS] * -(-height([path]) // GROUP_ROWS)
+    for at, rows in zip(itertools.accumulate(heights, initial=0), heights, strict=False):
+        yield scan.slice(at, rows).collect()
 
 
 def _sorted(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -5,7 +5,7 @@ Polars' own writer knows neither BYTE_STREAM_SPLIT nor compact footers, and its 
 of a row group is one data page (version 1), after a dictionary page where it has one; both are compressed with zstd.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -18,8 +18,12 @@ from collector.sinks import thrift
 from collector.sinks.thrift import FALSE, I32, I64, TRUE, Field, binary, listed, struct
 
 MAGIC = b"PAR1"
+GROUPS = "plantproof.groups"
+"""Key in the footer: how many rows each row group has."""
 LIVE_LEVEL = 3
 """zstd level of files that are merged soon."""
+LARGE = 2**20
+"""Pages that are larger than this are long texts: one encoding is tried of them, and compressed quickly [B]."""
 _MERGED = {"window_log": 21, "chain_log": 18, "hash_log": 18, "search_log": 6, "min_match": 3, "target_length": 128}
 """As small as level 19 makes them, with 5 MB of memory where that takes 35."""
 
@@ -80,8 +84,9 @@ class Writer:
         ordered: the rows are sorted by point, ts and ts_recv.
         """
         self._file, self._about, self._thorough, self._ordered = file, about, thorough, ordered
-        self._zstd = _compressor(thorough=thorough)
+        self._zstd, self._quick = _compressor(thorough=thorough), _compressor(thorough=False)
         self._groups: list[tuple[int, bytes]] = []
+        self._heights: list[int] = []
         self.rows = self._at = 0
         self._put(MAGIC)
 
@@ -100,11 +105,13 @@ class Writer:
             Field(6, *I64(self._at - begin)),
         ]
         self._groups.append(struct(group))
+        self._heights.append(frame.height)
         self.rows += frame.height
 
     def finish(self) -> None:
         """Write the footer; the file stays open."""
-        about = [struct([Field(1, *binary(key)), Field(2, *binary(text))]) for key, text in self._about.items()]
+        said = {**self._about, GROUPS: ",".join(map(str, self._heights))}
+        about = [struct([Field(1, *binary(key)), Field(2, *binary(text))]) for key, text in said.items()]
         orders = [struct([Field(1, *struct([]))]) for _ in _COLUMNS]
         _, footer = struct(
             [
@@ -112,7 +119,7 @@ class Writer:
                 Field(2, *listed(_schema())),
                 Field(3, *I64(self.rows)),
                 Field(4, *listed(self._groups)),
-                *([Field(5, *listed(about))] if about else []),
+                Field(5, *listed(about)),
                 Field(6, *binary("plantproof")),
                 Field(7, *listed(orders)),
             ]
@@ -164,8 +171,12 @@ class Writer:
         """Return dictionary and data page, compressed, as they come out smallest, and what they were before."""
         found: list[tuple[bytes | None, bytes, _Pages]] = []
         for pages in _encodings(column, present, thorough=self._thorough):
-            words = self._zstd.compress(pages.words) if pages.words is not None else None
-            found.append((words, self._zstd.compress(levels + pages.data), pages))
+            large = len(pages.data) + len(pages.words or b"") > LARGE
+            zstd = self._quick if large else self._zstd
+            words = zstd.compress(pages.words) if pages.words is not None else None
+            found.append((words, zstd.compress(levels + pages.data), pages))
+            if large:
+                break
         return min(found, key=lambda one: len(one[0] or b"") + len(one[1]))
 
 
@@ -216,8 +227,8 @@ def _levels(series: pl.Series) -> bytes:
     return len(runs).to_bytes(4, "little") + runs
 
 
-def _encodings(column: _Column, present: pl.Series, *, thorough: bool) -> Sequence[_Pages]:
-    """Return the column's values in one encoding, or in all that may be smallest."""
+def _encodings(column: _Column, present: pl.Series, *, thorough: bool) -> Iterator[_Pages]:
+    """Yield the column's values in one encoding, or in all that may be smallest."""
     strings = column.physical == _BYTE_ARRAY
     dictionary = _words if strings else _numbers
     plain = _plain_strings if strings else _plain_numbers
@@ -225,14 +236,12 @@ def _encodings(column: _Column, present: pl.Series, *, thorough: bool) -> Sequen
     if not thorough:
         named = {_PLAIN: plain, _BYTE_STREAM_SPLIT: _split, _RLE_DICTIONARY: dictionary}
         ways = [named[column.live], plain]
-    found: list[_Pages] = []
     for way in ways:
         pages = way(present)
         if pages is not None:
-            found.append(pages)
+            yield pages
             if not thorough:
                 break
-    return found
 
 
 def _plain_numbers(present: pl.Series) -> _Pages:
