@@ -130,7 +130,11 @@ def test_whatever_the_rows_all_readers_agree(groups, kind, tmp_path):
 
 def test_the_footer_says_bounds_order_and_what_the_file_is():
     file = pq.ParquetFile(io.BytesIO(written(frame(ROWS[:4]), frame(ROWS[4:6]), ordered=True)))
-    assert file.metadata.metadata == {b"plantproof.plant": "江宁".encode(), b"plantproof.sequences": b"1-8"}
+    assert file.metadata.metadata == {
+        b"plantproof.plant": "江宁".encode(),
+        b"plantproof.sequences": b"1-8",
+        b"plantproof.groups": b"4,2",
+    }
     first, second = file.metadata.row_group(0), file.metadata.row_group(1)
     point, ts = first.column(0).statistics, second.column(1).statistics
     assert (point.min, point.max, point.null_count, second.column(0).statistics.min) == ("a", "a", 0, "b/ü")
