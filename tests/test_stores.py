@@ -317,6 +317,30 @@ def test_a_server_that_limits_rows_and_asks_for_a_password_gives_all_to_whom_it_
         store(user="guest", password="guest").read(["a"], *WINDOW)
 
 
+def test_the_secrets_of_the_sink_are_looked_up_and_no_others(strict, tmp_path, monkeypatch):
+    known = urllib.parse.urlencode({"u": "admin", "p": "it's: 密码", "db": "own"})
+    for place, said in (
+        ("query", urllib.parse.urlencode({"q": "CREATE DATABASE own"}).encode()),
+        ("write", lines(frame(("a", 100 * S, 1.0, GOOD)), "p")),
+    ):
+        with urllib.request.urlopen(f"{strict.url}/{place}?{known}", said) as answer:
+            assert b"error" not in answer.read()
+    (tmp_path / "plant.toml").write_text(
+        'version = 1\n[plant]\nid = "p"\n'
+        '[[source]]\nid = "q"\nkind = "mqtt"\nurl = "mqtt://127.0.0.1"\npassword = "${env:NOT_OURS_TO_KNOW}"\n'
+        f'[[sink]]\nkind = "influxdb"\napi = "v1"\nurl = "{strict.url}"\ndatabase = "own"\n'
+        'user = "${env:TEST_INFLUX_USER}"\npassword = "${file:influx-password}"\n'
+    )
+    (tmp_path / "assets.csv").write_text("asset\nm\n")
+    (tmp_path / "points.csv").write_text("point,asset,role,source,address\na,m,measure,q,t\n")
+    plant = load_plant(tmp_path)
+    with pytest.raises(LookupError, match=r"sink influxdb: \$\{env:TEST_INFLUX_USER\} names no environment variable"):
+        store_of(plant, None)
+    monkeypatch.setenv("TEST_INFLUX_USER", "admin")
+    (tmp_path / "influx-password").write_text("it's: 密码\n", encoding="utf-8")
+    assert store_of(plant, None).read(["a"], *WINDOW)["value"].to_list() == [1.0]
+
+
 def test_a_missing_database_is_an_error_and_no_empty_plant(server):
     store = InfluxDB(sink(server.url, "nowhere"), Plant(id="p"))
     for ask in (lambda: store.read(["a"], *WINDOW), lambda: store.extent(["a"])):
