@@ -326,6 +326,8 @@ def test_every_built_in_state_map_has_a_row():
 
 def test_every_entry_of_an_evidence_package_has_a_row(tmp_path):
     CliRunner().invoke(cli, ["init", str(tmp_path)], catch_exceptions=False)
+    (tmp_path / "var" / "spool").mkdir(parents=True)
+    (tmp_path / "var" / "spool" / "ledger.jsonl").touch()
     package = build(load.load_plant(tmp_path), tmp_path / "no-samples-yet", 0, 3_600_000_000_000)
     entries = zipfile.ZipFile(io.BytesIO(package)).namelist()
     assert rows(DOCS / "evidence.md").keys() == {re.sub(r"^config/.*", "config/", entry) for entry in entries}

@@ -395,7 +395,7 @@ def test_the_descriptor_is_a_data_package_of_version_2(package):
         data = files[resource["path"]]
         assert resource["bytes"] == len(data)
         assert resource["hash"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
-        assert resource["format"] in {"toml", "csv", "parquet", "json"}
+        assert resource["format"] in {"toml", "csv", "parquet", "json", "jsonl"}
 
 
 def test_a_package_names_no_path_and_no_time_of_its_making(plant, package):
@@ -460,4 +460,49 @@ def test_a_register_map_of_the_plant_s_own_is_in_the_package_and_it_verifies(tmp
     import_file(plant, folder / "hour.csv")
     package = build(plant, folder / "lake", START, END)
     assert "config/drives/acme.csv" in unpacked(package)
+    assert verify(package).faults == []
+
+
+def entries(*ledger):
+    return "".join(json.dumps({"ts": ts, "event": event, "reason": "r"}) + "\n" for ts, event in ledger)
+
+
+def cited(tmp_path):
+    """The package of an hour in which a source was lost twice and the agent restarted; a line of its ledger is torn."""
+    plant = filled(tmp_path / "plant")
+    (plant / "var" / "spool").mkdir(parents=True, exist_ok=True)
+    before, inside = "2025-11-19T23:59:59.999999+00:00", "2025-11-20T00:30:00+00:00"
+    lines = entries((before, "gap"), (inside, "gap"), (inside, "started"), (inside, "gap"))
+    after = entries(("2025-11-20T01:00:00+00:00", "dropped"))
+    (plant / "var" / "spool" / "ledger.jsonl").write_text(lines + '{"ts": "2025-11-20T00:31\n' + after)
+    return build(load_plant(plant), plant / "lake", START, END)
+
+
+def test_a_package_cites_the_ledgers_entries_of_its_period(tmp_path):
+    package = cited(tmp_path)
+    with zipfile.ZipFile(io.BytesIO(package)) as archive:
+        about = json.loads(archive.read("datapackage.json"))["plantproof"]
+        lines = archive.read("ledger.jsonl").decode().splitlines()
+    assert about["ledger"] == {"gap": 2, "started": 1}
+    assert [json.loads(line)["event"] for line in lines] == ["gap", "started", "gap"]
+    report = verify(package)
+    assert report.faults == []
+    assert "3 entries of the agent's ledger are those that the package counts" in report.checked
+
+
+def test_an_entry_that_was_taken_out_of_the_ledger_is_found(tmp_path):
+    with zipfile.ZipFile(io.BytesIO(cited(tmp_path))) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["ledger.jsonl"] = files["ledger.jsonl"].split(b"\n", 1)[1]
+    del files[MANIFEST]
+    files[MANIFEST] = manifest(files)
+    assert "datapackage.json: counts other events than ledger.jsonl has" in verify(pack(files)).faults
+
+
+def test_without_the_agents_spool_at_hand_there_is_no_ledger_in_a_package(tmp_path):
+    plant = filled(tmp_path / "plant")
+    (plant / "var" / "spool" / "ledger.jsonl").unlink()
+    package = build(load_plant(plant), plant / "lake", START, END)
+    with zipfile.ZipFile(io.BytesIO(package)) as archive:
+        assert "ledger.jsonl" not in archive.namelist()
     assert verify(package).faults == []

@@ -39,9 +39,11 @@ def build(
     place = store_to_read(loaded, store, lake_path)
     _, first, last = from_store(loaded, place, start, end)
     try:
-        out.write_bytes(build_package(loaded, place, first, last))
-    except (PackageError, StoreError) as error:
+        package = build_package(loaded, place, first, last)
+    except (PackageError, StoreError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    try:
+        out.write_bytes(package)
     except OSError as error:
         raise click.ClickException(f"{out} cannot be written ({error.strerror}); name another --out") from error
     click.echo(f"{out}: {out.stat().st_size} bytes", err=True)

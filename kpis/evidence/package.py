@@ -22,6 +22,7 @@ from config.plant import Plant
 from config.schema import RESULT, SAMPLE
 from kpis import output
 from kpis.compute import Basis, Window, results, subjects_of
+from kpis.evidence import ledger
 from kpis.facts import demand, facts
 from kpis.indicators import networking
 from kpis.stores import Store, opened
@@ -71,7 +72,8 @@ def build(plant: Plant, place: Path | Store, start: int, end: int) -> bytes:
     """Return the package of [start, end) [ns since 1970, UTC] as the bytes of a zip.
 
     place: the lake's folder, or another store.
-    Raises StoreError where the samples cannot be read, PackageError where the plant's files lie elsewhere.
+    Raises StoreError where the samples cannot be read, PackageError where the plant's files lie elsewhere, OSError
+    where the ledger cannot be read.
     """
     store = opened(place)
     samples = store.read([p.point for p in plant.points], start, end)
@@ -83,13 +85,17 @@ def build(plant: Plant, place: Path | Store, start: int, end: int) -> bytes:
     files["devices.csv"] = devices_csv(computed.devices)
     for name, frame in (("facts", computed.facts), ("demand", computed.demand), ("devices", computed.devices)):
         files[f"data/{name}.parquet"] = _parquet(frame)
-    about = {
+    about: dict[str, Any] = {
         "start_ns": start,
         "end_ns": end,
         "store": store.kind,
         "samples": samples.height,
         "samples_sha256": samples_hash(samples),
     }
+    cited = ledger.extract(plant, start, end)
+    if cited is not None:
+        files[ledger.FILE] = cited
+        about["ledger"] = ledger.events(cited)
     files[DESCRIPTOR] = output.to_json(describe(plant, files, about)).encode()
     files[MANIFEST] = manifest(files)
     return pack(files)
@@ -129,7 +135,8 @@ def safe_name(name: str) -> bool:
 def describe(plant: Plant, files: Mapping[str, bytes], about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the Data Package descriptor: one resource a file, and what is needed to compute the figures again.
 
-    about: `start_ns` and `end_ns` of the period, the `store` that was read, number and hash of its `samples`.
+    about: `start_ns` and `end_ns` of the period, the `store` that was read, number and hash of its `samples`, and how
+    often each event stands in the `ledger`.
     """
     resources = [
         {
@@ -151,8 +158,9 @@ def describe(plant: Plant, files: Mapping[str, bytes], about: Mapping[str, Any])
             "plant": plant.id,
             "timezone": plant.timezone,
             **{key: about[key] for key in ("start_ns", "end_ns", "samples", "samples_sha256")},
-            # Packages of before stores could differ do not name theirs: it was the lake.
-            **{key: about[key] for key in ("store",) if key in about},
+            # Packages of before stores could differ do not name theirs: it was the lake. Without the agent's spool at
+            # hand there is no ledger.
+            **{key: about[key] for key in ("store", "ledger") if key in about},
         },
     }
 

@@ -21,6 +21,7 @@ from config.load import load_plant
 from config.plant import Plant
 from config.schema import DEMAND, ELEMENTS, FACT, SAMPLE, require
 from kpis import output
+from kpis.evidence import ledger
 from kpis.evidence.package import (
     DESCRIPTOR,
     FRAMES,
@@ -176,12 +177,17 @@ def _check_descriptions(files: Mapping[str, bytes], folder: Path, content: _Cont
     configured = {f"config/{name}" for name in config_files(folder)}
     report.faults += [
         f"{name}: is no file of an evidence package"
-        for name in sorted(set(files) - configured - {*TABLES, DESCRIPTOR, MANIFEST})
+        for name in sorted(set(files) - configured - {*TABLES, DESCRIPTOR, MANIFEST, ledger.FILE})
     ]
     tables = {"indicators.csv": csv_of(content.stated), "devices.csv": devices_csv(content.frames["devices"])}
     for name, written in tables.items():
         if files[name] != written:
             report.faults.append(f"{name}: says other than {name.removesuffix('.csv')} in the package's data")
+    cited = ledger.events(files[ledger.FILE]) if ledger.FILE in files else None
+    if content.about.get("ledger") != cited:
+        report.faults.append(f"{DESCRIPTOR}: counts other events than {ledger.FILE} has")
+    elif cited is not None:
+        report.checked.append(f"{sum(cited.values())} entries of the agent's ledger are those that the package counts")
     resources = {name: data for name, data in files.items() if name not in (DESCRIPTOR, MANIFEST)}
     if json.loads(files[DESCRIPTOR]) != describe(content.plant, resources, content.about):
         report.faults.append(f"{DESCRIPTOR}: does not describe the files of this package")
