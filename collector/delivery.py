@@ -188,6 +188,7 @@ class Delivery:
             self._status.stored_until = newest if isinstance(newest, int) else self._status.stored_until
         await self._advance(load.range)
         self._status.rows += wanted.height
+        self._status.figures = dict(self._sink.figures())
         if self._config.max_rate is not None:
             await self._commits.wait(max(0.0, wanted.height / self._config.max_rate - (time.monotonic() - began)))
 
@@ -247,6 +248,9 @@ class Delivery:
         self._status.cursor = self._spool.cursor(self.name)
 
     async def _upkeep(self) -> None:
+        """Let the store do its housekeeping while nothing waits; an agent that stops does not begin with it."""
+        if self._commits.over:
+            return
         try:
             while await self._in(self._worker, self._sink.upkeep, self._status.cursor) and self._status.caught_up:
                 if self._commits.rows and ranges.missing(self._spool.done(self.name), self._spool.last):
