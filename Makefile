@@ -9,14 +9,17 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/plantproof demo demo-plant
 
-# Tests that wait for slow devices more than they compute run beside the others; their report comes last.
-APART := $(addprefix tests/,test_modbus_faults.py test_modbus_neighbours.py test_modbus_serial.py \
-	test_mqtt_browse.py test_mqtt_faults.py)
+# Two groups run beside the others, as most of their time is waiting: for devices and brokers, and for disks and servers.
+# Their reports come last.
+BESIDE := links stores
+links := $(addprefix tests/test_,modbus_faults.py modbus_neighbours.py modbus_serial.py mqtt_browse.py mqtt_faults.py)
+stores := $(addprefix tests/test_,compaction.py delivery.py influxdb_sink.py kill.py line_protocol.py parquet_file.py \
+	parquet_sink.py power_cut.py spool.py spool_commands.py spool_faults.py spool_format.py stores.py week.py)
 
 test: check
-	@$(BIN)/python -m pytest $(APART) > .pytest-apart.log 2>&1 & apart=$$!; \
-	$(BIN)/python -m pytest $(APART:%=--ignore=%); rest=$$?; \
-	wait $$apart; code=$$?; cat .pytest-apart.log; exit $$((rest | code))
+	@$(foreach group,$(BESIDE),$(BIN)/python -m pytest $($(group)) > .pytest-$(group).log 2>&1 & $(group)=$$!;) \
+	$(BIN)/python -m pytest $(foreach group,$(BESIDE),$($(group):%=--ignore=%)); code=$$?; \
+	$(foreach group,$(BESIDE),wait $$$(group); code=$$((code | $$?)); cat .pytest-$(group).log;) exit $$code
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -41,4 +44,4 @@ lock:
 		pyproject.toml build-requirements.in -o requirements.lock
 
 clean:
-	rm -rf $(VENV) demo-plant .pytest-apart.log .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) demo-plant .pytest-*.log .pytest_cache .ruff_cache .mypy_cache

@@ -140,6 +140,10 @@ def test_a_spool_that_filled_its_disk_and_must_stop_goes_on_once_its_sinks_have_
     for size in (BATCH, BATCH, 4000, 100, 1):
         with pytest.raises(OSError, match=FULL):
             put_for_ever(spool, size)
+    for number in (1, 2):  # the cursor takes what is held back, and no batch does
+        spool.advance("sink", (number, number))
+        with pytest.raises(OSError, match=FULL):
+            put_for_ever(spool, 1)
     spool.advance("sink", (1, spool.last))
     assert spool.put(b"more", 1) == spool.last
     spool.close()
