@@ -18,6 +18,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that they survive a power cut."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def sync_file(path: Path) -> None:
     """Make the file's bytes survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
@@ -43,6 +51,7 @@ def reserve(path: Path, size: int) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
         os.posix_fallocate(handle, 0, max(size, 1))
+        os.fsync(handle)
     except OSError:
         path.unlink(missing_ok=True)
     finally:

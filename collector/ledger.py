@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from collector import host
+
 log = logging.getLogger("plantproof.ledger")
 
 
@@ -41,6 +43,8 @@ class Ledger:
         self.path = path
         self._waiting: list[bytes] = []
         self._lock = threading.Lock()
+        self._entered = False
+        """Whether the file's name survives a power cut."""
         self.counts: Counter[str] = Counter(entry["event"] for entry in read_ledger(path))
 
     def add(self, event: str, reason: str, **facts: Any) -> None:
@@ -60,17 +64,21 @@ class Ledger:
         return read_ledger(self.path)
 
     def _write(self) -> None:
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
+            end = os.fstat(handle).st_size
+            if end and os.pread(handle, 1, end - 1) != b"\n":
+                os.write(handle, b"\n")  # a part of a line, which readers pass over, must not swallow the next
             while self._waiting:
-                # A part of a line is ended by the next write's newline, and passed over by readers.
                 if os.write(handle, self._waiting[0]) < len(self._waiting[0]):
-                    os.write(handle, b"\n")
                     raise OSError(errno.ENOSPC, "no room for the whole entry")
                 self._waiting.pop(0)
             os.fsync(handle)
         finally:
             os.close(handle)
+        if not self._entered:
+            host.sync_folder(self.path.parent)
+            self._entered = True
 
 
 def read_ledger(path: Path) -> Iterator[dict[str, Any]]:

@@ -73,7 +73,7 @@ class Spool:
 
         Raises host.Locked where another agent uses it, SpoolFormat where a newer version wrote it, and OSError.
         """
-        _make(path)
+        host.make_folder(path)
         self.path, self.max_size, self.when_full = path, max_size, when_full
         self.segment_size = min(segment_size, max(max_size // 4, 1))  # so that room can be made by whole segments
         self._tail, self._gap = tail, gap
@@ -110,7 +110,7 @@ class Spool:
         about: dict[str, Any] = {}
         if file.exists():
             try:
-                about = _checked(file.read_bytes())
+                about = checked(file.read_bytes())
                 about = {"format": int(about["format"]), "id": str(about["id"])}
                 if about["format"] <= FORMAT:
                     uuid.UUID(hex=about["id"])
@@ -164,8 +164,7 @@ class Spool:
 
     def _read_cursor(self, file: Path) -> Ranges | None:
         try:
-            about = _checked(file.read_bytes())
-            return ranges.union([(0, int(about["seq"])), *((int(a), int(b)) for a, b in about.get("beyond", ()))])
+            return ranges_of(file.read_bytes())
         except (ValueError, KeyError, TypeError) as error:
             self._put_aside(file, f"unreadable cursor, the sink begins with the oldest batch: {error}")
             return None
@@ -517,20 +516,12 @@ class Spool:
             self._lock = -1
 
 
-def _make(folder: Path) -> None:
-    """Make a folder and those above it, so that they survive a power cut."""
-    if not folder.exists():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        host.sync_folder(folder.parent)
-
-
 def _with_crc(about: dict[str, Any]) -> bytes:
     """Return facts as JSON in which a flipped bit is noticed."""
     return json.dumps(about | {"crc": _crc(about)}).encode()
 
 
-def _checked(content: bytes) -> dict[str, Any]:
+def checked(content: bytes) -> dict[str, Any]:
     """Return such facts; raises ValueError where they are damaged. Those of format 1 bear no CRC."""
     about = json.loads(content)
     if not isinstance(about, dict):
@@ -539,6 +530,12 @@ def _checked(content: bytes) -> dict[str, Any]:
     if crc is not None and crc != _crc(about):
         raise ValueError("its CRC does not match")
     return about
+
+
+def ranges_of(content: bytes) -> Ranges:
+    """Return the batches that a cursor's file says are stored; raises ValueError, KeyError, TypeError."""
+    about = checked(content)
+    return ranges.union([(0, int(about["seq"])), *((int(a), int(b)) for a, b in about.get("beyond", ()))])
 
 
 def _crc(about: dict[str, Any]) -> int:

@@ -35,7 +35,7 @@ def _found(plant: Plant) -> Look:
     except NoSpoolError as error:
         click.echo(str(error), err=True)
         sys.exit(exits.UNREACHABLE)
-    except (ValueError, KeyError, OSError, sqlite3.Error) as error:
+    except (ValueError, KeyError, TypeError, OSError, sqlite3.Error) as error:
         raise click.ClickException(f"{plant.resolve(plant.spool.path)} cannot be read: {error}") from error
 
 

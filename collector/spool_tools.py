@@ -1,17 +1,17 @@
 """A spool looked at from outside, whether an agent uses it or not: nothing is changed."""
 
 import itertools
-import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector import frames, ranges, spool_v1
+from collector import frames, spool_v1
 from collector.frames import Hole, Record
 from collector.payload import decoded
 from collector.ranges import Ranges
 from collector.segment import Segment
+from collector.spool import checked, ranges_of
 from config.plant import Plant, Point, Source
 
 COMMIT_BYTES = 1_400
@@ -47,11 +47,14 @@ class Look:
 
 
 def look(folder: Path) -> Look:
-    """Return what a spool's folder holds; raises NoSpoolError, OSError and sqlite3.Error."""
+    """Return what a spool's folder holds.
+
+    Raises NoSpoolError, OSError, and where a file is damaged ValueError, KeyError, TypeError or sqlite3.Error.
+    """
     file = folder / "spool.json"
     if not file.exists():
         raise NoSpoolError(f"{folder} holds no spool; an agent makes it when it first runs")
-    about = json.loads(file.read_bytes())
+    about = checked(file.read_bytes())
     key = uuid.UUID(hex=about["id"]).bytes
     segments: list[Segment | spool_v1.OldSegment] = []
     for path in sorted(folder.glob("segment-*")):
@@ -61,9 +64,7 @@ def look(folder: Path) -> Look:
             segments.append(spool_v1.OldSegment(path))
     stored = {}
     for path in sorted(folder.glob("cursor-*.json")):
-        cursor = json.loads(path.read_bytes())
-        known = [(0, int(cursor["seq"])), *((int(a), int(b)) for a, b in cursor.get("beyond", ()))]
-        stored[path.stem.removeprefix("cursor-")] = ranges.union(known)
+        stored[path.stem.removeprefix("cursor-")] = ranges_of(path.read_bytes())
     return Look(folder, int(about["format"]), tuple(_without_doubles(segments)), stored)
 
 

@@ -93,6 +93,13 @@ Pause = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 """A size [B], written as in "64MiB"."""
 
+
+def _file_id(text: str) -> str:
+    if text and not re.fullmatch(r"\w[\w.-]*", text):
+        raise ValueError("must be letters, digits and - _ . alone, as files bear this name")
+    return text
+
+
 Id = Annotated[str, AfterValidator(_path_id)]
 YesNo = Annotated[bool, BeforeValidator(_yes_no)]
 
@@ -411,8 +418,8 @@ class Sink(Model):
 
     kind: str
     """The sink's module in collector/sinks/: parquet, influxdb."""
-    id: str = ""
-    """Name of its cursor; default its kind."""
+    id: Annotated[str, AfterValidator(_file_id)] = ""
+    """Name of its cursor, and of files that bear it; default its kind."""
     every: Duration | None = None
     """The longest a sample waits for more before it is written [ns]; default 60 s, influxdb 1 s."""
     rows: int = Field(default=1_000_000, gt=0)

@@ -176,7 +176,7 @@ def store(spool, sink, most):
     "made",
     [
         "the lake's folder is there",
-        pytest.param("first start", marks=pytest.mark.xfail(reason="the sink does not sync the folder that it makes")),
+        "first start",
     ],
 )
 def test_through_spool_and_lake_each_acknowledged_sample_is_stored_once_in_every_legal_torn_state(memory, made):

@@ -127,3 +127,9 @@ def test_a_token_in_plain_text_is_a_fault_that_does_not_show_it(tmp_path):
     found = told(tmp_path, V2.replace("${env:NO_SUCH_TOKEN}", "hunter2"))
     assert "stands in plain text" in found["sink[1].token"]
     assert "hunter2" not in "".join(found.values())
+
+
+@pytest.mark.parametrize("name", ["../lake", "a/b", ".hidden", "with space"])
+def test_a_sinks_id_is_part_of_file_names_and_leads_nowhere_else(tmp_path, name):
+    found = told(tmp_path, f'id = "{name}"\n{LAKE}')
+    assert "files bear this name" in found["sink[1].id"]

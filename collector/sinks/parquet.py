@@ -78,7 +78,7 @@ class Sink:
     def start(self, done: Ranges) -> Ranges:
         """Mend what a crash left, and return all ranges that the lake has whole."""
         self._give_up()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        host.make_folder(self.folder)
         self._folders.clear()
         self._look()
         ranges: dict[tuple[int, int], list[LakeFile]] = defaultdict(list)
@@ -100,9 +100,7 @@ class Sink:
         about = {**self._about(), "plantproof.sequences": f"{first}-{last}"}
         for k, ((date,), part) in enumerate(sorted(days.items()), 1):
             folder = self.folder / f"date={date}"
-            if not folder.exists():
-                folder.mkdir(parents=True)
-                host.sync_folder(self.folder)
+            host.make_folder(folder)
             name = file_name(self.writer, first, last, k, len(days))
             temporary = folder / f".{name}.tmp"
             with temporary.open("wb") as file:
