@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import socket
 import ssl
 import struct
@@ -23,10 +22,10 @@ from typing import Any
 
 import pytest
 
-from tests.servers import free_port
+from tests.servers import Program, free_port
 
 
-class Influxd:
+class Influxd(Program):
     """A process of influxd 1.x whose files lie in a folder of the test."""
 
     def __init__(self, program: str, folder: Path, settings: dict[str, str]) -> None:
@@ -47,7 +46,6 @@ class Influxd:
             "CONTINUOUS_QUERIES_ENABLED": "false",
             **settings,
         }
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -77,30 +75,6 @@ class Influxd:
                 return int(answer.status) == 204
         except OSError:
             return False
-
-    def kill(self) -> None:
-        """Kill the process, as a power cut would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def stop(self) -> None:
-        """Ask the process to end."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(20)
-            self._process = None
-
-    def pause(self) -> None:
-        """Let the process stand still: connections live, and nothing answers."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Let it run again."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
 
     def query(self, text: str, database: str = "", **parameters: str) -> list[dict[str, Any]]:
         """Run InfluxQL; return the series of all statements: name, tags, columns, values, with times in ns.

@@ -24,7 +24,37 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Broker:
+class Program:
+    """A server in a process of its own, which a test kills, pauses and ends."""
+
+    _process: subprocess.Popen[bytes] | None = None
+
+    def kill(self) -> None:
+        """Kill the process, as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Let the process stand still: connections live, and nothing answers."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it run again."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Ask the process to end, which saves what it holds."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+            self._process = None
+
+
+class Broker(Program):
     """A mosquitto process with persistence."""
 
     def __init__(self, program: str, folder: Path, settings: str) -> None:
@@ -34,7 +64,6 @@ class Broker:
             f"listener {self.port} 127.0.0.1\npersistence true\npersistence_location {folder}/\n"
             f"autosave_interval 1\nautosave_on_changes true\n{settings}"
         )
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -56,30 +85,6 @@ class Broker:
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError(f"mosquitto did not start on port {self.port}")
             time.sleep(0.02)
-
-    def kill(self) -> None:
-        """Kill the process, as a power cut would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def pause(self) -> None:
-        """Let the process stand still: connections live, and nothing answers."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Let it run again."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """Ask the process to save and end."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(10)
-            self._process = None
 
     def restart(self) -> None:
         """End, saving sessions, and start again on the same port."""
