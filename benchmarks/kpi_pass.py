@@ -1,87 +1,318 @@
-"""One pass from the lake to facts, against a plain scan of the same columns; generated: 1 Hz, 4 points a machine."""
+"""The full pass from the lake to facts against a plain scan of the same columns, DuckDB and pandas, on the same lake.
 
-import datetime as dt
+The others compute simple inputs of OEE (per machine and hour: seconds in production, pieces, good pieces, energy) with
+no handling of gaps, shifts, rollovers, resets and repeated rows; their sums are held against our facts. Each runs alone
+in a process of its own, in turns; the best time and the highest peak of memory count.
+`python -m benchmarks.kpi_pass --days 60` measures a longer lake.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
 
-from collector.ledger import Ledger
-from collector.quarantine import Quarantine
-from collector.sinks.parquet import Sink
-from config.plant import Asset, Plant, Point
-from config.plant import Sink as SinkConfig
-from config.schema import SAMPLE
-from kpis.calendar import to_ns
-from kpis.facts import facts
-from kpis.stores import lake
+from benchmarks.kpi_lake import DAY_S, POINTS, SECOND, START, Lake, plant_of, write_lake
+from config.plant import Plant
+from config.schema import MICRO
+from kpis import stores
+from kpis.partitions import of_store
 
-MACHINES = 10
-SECONDS = 86_400
-START = to_ns(dt.datetime(2026, 11, 1, tzinfo=dt.UTC))
+DAYS, MACHINES = 10, 20
+FLAT_DAYS, FLAT_MACHINES = 60, 5
+"""The longer period over which memory must stay as it is, and how many machines then."""
+YEAR, YEAR_MACHINES = 365, 2
+ROUNDS = 3
+COLUMNS = ["point", "ts", "value", "status"]
+DAY_NS = DAY_S * SECOND
+HOUR_NS = 3600 * SECOND
+MOST = {"production": 2.2, "total": 1.0, "good": 1.0, "energy": 0.011}
+"""So far an hour's sums may differ: a sample at either border lies half in the hour before [s, pieces, pieces, kWh]."""
+
+Figures = dict[str, tuple[float, str, str]]
 
 
-def measure() -> dict[str, tuple[float, str, str]]:
-    """Return the pass's seconds, the scan's, and their ratio."""
-    machines = [f"line{n % 2}/m{n}" for n in range(MACHINES)]
-    points = [Point(point=f"{m}.{r}", asset=m, role=r, **_unit(r)) for m in machines for r in _ROLES]
-    states = {"default": {"1": "production", "3": "delay"}}
-    assets = tuple(Asset(asset=m, ideal_cycle=1.0) for m in machines)
-    plant = Plant(id="p", timezone="UTC", assets=assets, points=tuple(points), states=states)
+def ours(plant: Plant, lake: Path, start: int, end: int) -> pl.DataFrame:
+    """Return the facts of [start, end) [ns]."""
+    return of_store(plant, stores.Lake(lake), start, end).facts
+
+
+def _ours(plant: Plant, lake: Path, days: int) -> pl.DataFrame:
+    found = ours(plant, lake, START, START + days * DAY_NS)
+    sums = found.group_by("asset", pl.col("hour").to_physical() // HOUR_NS).agg(
+        production=pl.col("production").dt.total_nanoseconds().sum() / SECOND,
+        total=pl.col("total").sum() / MICRO,
+        good=pl.col("good").sum() / MICRO,
+        energy=pl.col("energy.electricity").sum() / MICRO,
+    )
+    return sums.rename({"asset": "machine"})
+
+
+def _scan(plant: Plant, lake: Path, days: int) -> None:
+    """Read the columns batch by batch and let them go: faster than a frame of them all."""
+    scan = pl.scan_parquet(_paths(lake, days), hive_partitioning=False, glob=False).select(COLUMNS)
+    if sum(batch.height for batch in scan.collect_batches()) != len(plant.points) * days * DAY_S:
+        raise AssertionError(f"{lake}: not every row was read")
+
+
+_WINDOW = """
+with steps as (
+  select point, value, epoch_ns(ts) // 3600000000000 as hour,
+    epoch_ns(lead(ts) over following) - epoch_ns(ts) as held, value - lag(value) over following as step
+  from read_parquet($paths, hive_partitioning = false) where status = 0
+  window following as (partition by point order by ts)
+)
+select point, hour, coalesce(sum(held) filter (value = 1), 0) / 1e9 as seconds, sum(step) as counted
+from steps group by all
+"""
+
+_COUNTED = """
+with hours as (
+  select point, epoch_ns(ts) // 3600000000000 as hour, count(*) filter (value = 1) as seconds,
+    arg_min(value, ts) as first, arg_max(value, ts) as last
+  from read_parquet($paths, hive_partitioning = false) where status = 0 group by all
+)
+select point, hour, seconds::double as seconds, last - lag(last, 1, first) over (partition by point order by hour)
+from hours
+"""
+
+
+def _duckdb(plant: Plant, lake: Path, days: int, query: str = _WINDOW) -> pl.DataFrame:
+    """Take each sample until the next of its point."""
+    import duckdb  # noqa: PLC0415  # each process loads its own contender alone
+
+    rows = duckdb.connect().execute(query, {"paths": [str(path) for path in _paths(lake, days)]}).fetchall()
+    return _wide(pl.DataFrame(rows, schema=["point", "hour", "seconds", "counted"], orient="row"))
+
+
+def _duckdb_counting(plant: Plant, lake: Path, days: int) -> pl.DataFrame:
+    """Take each sample for a second, and each hour's last number: right only where a point is polled each second."""
+    return _duckdb(plant, lake, days, _COUNTED)
+
+
+def _pandas(plant: Plant, lake: Path, days: int) -> pl.DataFrame:
+    """Take a day at a time, with the last sample of each point from the day before."""
+    import pandas as pd  # noqa: PLC0415
+
+    def read(path: Path) -> pd.DataFrame:
+        return pd.read_parquet(path, columns=COLUMNS, engine="pyarrow")
+
+    return _grouped(lake, days, read, lambda rows: rows.sort_values(["point", "ts"]))
+
+
+def _pandas_tuned(plant: Plant, lake: Path, days: int) -> pl.DataFrame:
+    """Take ids as categories, and trust that a file holds each point's rows in the order of time."""
+    import pandas as pd  # noqa: PLC0415
+
+    kind = pd.CategoricalDtype([point.point for point in plant.points])
+
+    def read(path: Path) -> pd.DataFrame:
+        rows = pd.read_parquet(path, columns=COLUMNS, engine="pyarrow", read_dictionary=["point"])
+        return rows.assign(point=rows["point"].astype(kind))
+
+    return _grouped(lake, days, read, lambda rows: rows)
+
+
+def _grouped(lake: Path, days: int, read: Callable[[Path], Any], in_order: Callable[[Any], Any]) -> pl.DataFrame:
+    import pandas as pd  # noqa: PLC0415
+
+    keys, seconds, counted, last = ["point", "hour"], [], [], None
+    for path in _paths(lake, days):
+        rows = read(path)
+        rows = rows.loc[rows["status"] == 0, ["point", "ts", "value"]]
+        rows = in_order(rows if last is None else pd.concat([last, rows], ignore_index=True))
+        of_point = rows.groupby("point", observed=True, sort=False)
+        last = of_point[["point", "ts", "value"]].tail(1)
+        rows["step"] = of_point["value"].diff()
+        rows["held"] = -of_point["ts"].diff(-1).dt.total_seconds()
+        rows["hour"] = rows["ts"].dt.floor("h")
+        seconds.append(rows[rows["value"] == 1].groupby(keys, observed=True)["held"].sum())
+        counted.append(rows.groupby(keys, observed=True)["step"].sum())
+    sums = [pd.concat(parts).groupby(level=[0, 1], observed=True).sum() for parts in (seconds, counted)]
+    table = pd.DataFrame({"seconds": sums[0], "counted": sums[1]}).fillna(0).reset_index()
+    hour = pl.Series(table["hour"].to_numpy("datetime64[ns]")).to_physical() // HOUR_NS
+    columns = {name: table[name].to_numpy() for name in ("seconds", "counted")}
+    return _wide(pl.DataFrame({"point": table["point"].astype(str).to_list(), "hour": hour, **columns}))
+
+
+def _wide(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return one row a machine and hour of rows (point, hour, seconds, counted)."""
+    end, counted = pl.col("end"), pl.col("counted").fill_null(0)
+    parts = pl.col("point").str.split_exact(".", 1).struct.rename_fields(["machine", "end"])
+    sums = {name: counted.filter(end == name).sum() for name in ("total", "good", "energy")}
+    seconds = pl.col("seconds").filter(end == "state").sum()
+    return rows.with_columns(parts.struct.unnest()).group_by("machine", "hour").agg(production=seconds, **sums)
+
+
+def _paths(lake: Path, days: int) -> list[Path]:
+    return sorted((lake / "samples").glob("*/*.parquet"))[:days]
+
+
+CONTENDERS: dict[str, Callable[[Plant, Path, int], pl.DataFrame | None]] = {
+    "plain scan": _scan,
+    "lake to facts": _ours,
+    "DuckDB": _duckdb,
+    "DuckDB, counting rows": _duckdb_counting,
+    "pandas": _pandas,
+    "pandas, tuned": _pandas_tuned,
+}
+
+GOALS = {
+    "DuckDB": "3 to reach",
+    "DuckDB, counting rows": "right at 1 Hz alone",
+    "pandas": "10 to reach",
+    "pandas, tuned": "right in merged files alone",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a contender: wall time and CPU [s], peak of memory [GB], sums."""
+
+    took: float
+    cpu: float
+    peak: float
+    sums: pl.DataFrame | None = None
+
+
+def alone(name: str, lake: Path, machines: int, days: int) -> Run:
+    """Run a contender in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(Path(folder) / "ledger.jsonl")
-        sink = Sink(
-            SinkConfig(kind="parquet", path=Path(folder)),
-            plant,
-            agent="a",
-            spool="0" * 8,
-            ledger=ledger,
-            quarantine=Quarantine(Path(folder), ledger),
-        )
-        sink.start(())
-        sink.write(pl.concat([_samples(p, n) for n, p in enumerate(points)]), 1, 1)
-        scan = _best(lambda: _scan(Path(folder)))
-        ids = [p.point for p in points]
-        end = START + SECONDS * 1_000_000_000
-        whole = _best(lambda: facts(plant, lake.read(Path(folder), ids, START, end), START, end))
-    rows = f"{len(points) * SECONDS:,} samples"
+        sums = Path(folder) / "sums.parquet"
+        command = [sys.executable, "-m", "benchmarks.kpi_pass", "--alone", name, "--lake", lake, "--sums", sums]
+        command += ["--machines", str(machines), "--days", str(days)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        return Run(*json.loads(done.stdout), pl.read_parquet(sums) if sums.exists() else None)
+
+
+def _run(name: str, lake: Path, machines: int, days: int, sums: Path) -> None:
+    plant = plant_of(machines)
+    began, cpu = time.perf_counter(), time.process_time()
+    found = CONTENDERS[name](plant, lake, days)
+    took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    # The peak of this process alone; getrusage knows that of the process that started it as well.
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    if found is not None:
+        found.write_parquet(sums)
+    print(json.dumps([took, cpu, peak * 1024 / 1e9]))
+
+
+def measure(days: int = DAYS, machines: int = MACHINES, flat: tuple[int, int] = (FLAT_DAYS, FLAT_MACHINES)) -> Figures:
+    """Return seconds, peaks and sums of each contender, the ratios, and our peak over a longer period.
+
+    flat: days and machines of the longer period.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Path(folder) / "lake"
+        write_lake(lake, days, machines)
+        figures = of_lake(lake, days, machines)
+    with tempfile.TemporaryDirectory() as folder:
+        return figures | memory(Path(folder), *flat)
+
+
+def of_lake(lake: Path, days: int, machines: int) -> Figures:
+    """Return every contender's figures on a lake."""
+    runs: dict[str, list[Run]] = {name: [] for name in CONTENDERS}
+    for _ in range(ROUNDS):
+        for name, done in runs.items():
+            done.append(alone(name, lake, machines, days))
+    best = {name: min(run.took for run in done) for name, done in runs.items()}
+    rows = f"{machines * len(POINTS) * days * DAY_S:,} samples"
+    figures: Figures = {
+        name: (took, "s", f"{rows}, {min(run.cpu for run in runs[name]):.1f} s of CPU") for name, took in best.items()
+    }
+    figures["lake to facts / plain scan"] = (best["lake to facts"] / best["plain scan"], "", "2.5 to reach")
+    for name, goal in GOALS.items():
+        figures[f"{name} / lake to facts"] = (best[name] / best["lake to facts"], "", goal)
+    for name, done in runs.items():
+        goal = "1.5 to reach" if name == "lake to facts" else ""
+        figures[f"{name}: peak of memory"] = (max(run.peak for run in done), "GB", goal)
+    facts = runs["lake to facts"][0].sums
+    for name in GOALS:
+        figures |= _agreement(name, runs[name][0].sums, facts)
+    return figures
+
+
+def _agreement(name: str, sums: pl.DataFrame, facts: pl.DataFrame) -> Figures:
+    """Return how far an hour's sums are from our facts, in parts of what MOST allows."""
+    joined = sums.join(facts, on=["machine", "hour"], how="full", suffix="_facts")
+    apart = [(pl.col(column) - pl.col(f"{column}_facts")).abs().max() / most for column, most in MOST.items()]
+    # An hour that one of the two does not have is null in its columns.
+    whole = joined.select(pl.all_horizontal(pl.all().is_not_null()).all()).item()
+    most = joined.select(pl.max_horizontal(apart)).item() if whole else float("inf")
     return {
-        "plain scan": (scan, "s", rows),
-        "lake to facts": (whole, "s", rows),
-        "ratio": (whole / scan, "", "2.5 to reach"),
+        f"{name}: sums of an hour": (most, "", "1 at most" if most <= 1 else "WARNING: not as our facts; 1 at most")
     }
 
 
-_ROLES = ("state", "total", "good", "energy.electricity")
+def memory(folder: Path, days: int, machines: int) -> Figures:
+    """Return our peak over DAYS and over so many days of one lake."""
+    write_lake(folder, days, machines)
+    short, long = (max(alone("lake to facts", folder, machines, n).peak for _ in range(2)) for n in (DAYS, days))
+    return {
+        f"peak, {machines} machines, {DAYS} days": (short, "GB", ""),
+        f"peak, {machines} machines, {days} days": (long, "GB", ""),
+        f"peak, {days} days / {DAYS} days": (long / short, "", "1.1 to reach"),
+    }
 
 
-def _unit(role: str) -> dict[str, str]:
-    return {"unit": "kWh"} if role.startswith("energy") else {}
+def new_day(folder: Path, refresh: Callable[[Plant, Path, Path, int, int], object]) -> Figures:
+    """Return what a new day takes on a year of facts, against a day with nothing before it.
+
+    refresh: takes plant, lake, folder of facts, start, end [ns], and brings the facts that lie there up to date.
+    """
+    lake = Lake(folder / "lake", YEAR_MACHINES)
+    for _ in range(YEAR):
+        lake.add_day()
+    end = START + YEAR * DAY_NS
+    refresh(lake.plant, lake.folder, folder / "facts", START, end)
+    lake.add_day()
+    first = Lake(folder / "first", YEAR_MACHINES)
+    first.add_day()
+    on_year = _seconds(lambda: refresh(lake.plant, lake.folder, folder / "facts", START, end + DAY_NS))
+    one_day = _seconds(lambda: refresh(first.plant, first.folder, folder / "one", START, START + DAY_NS))
+    return {
+        "a first day": (one_day, "s", f"{YEAR_MACHINES} machines"),
+        f"a new day on {YEAR} days": (on_year, "s", f"{YEAR_MACHINES} machines"),
+        "a new day on a year / a first day": (on_year / one_day, "", "1.2 to reach"),
+    }
 
 
-def _samples(point: Point, seed: int) -> pl.DataFrame:
-    rng = np.random.default_rng(seed)
-    ts = START + np.arange(SECONDS) * 1_000_000_000 + rng.integers(0, 50_000_000, SECONDS)
-    if point.role == "state":
-        value = np.where((np.arange(SECONDS) // 600) % 10 < 9, 1.0, 3.0)
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure with other numbers of days and machines, or run one contender alone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--days", type=int, default=DAYS)
+    parser.add_argument("--machines", type=int, default=MACHINES)
+    parser.add_argument("--flat-days", type=int, default=FLAT_DAYS)
+    parser.add_argument("--flat-machines", type=int, default=FLAT_MACHINES)
+    parser.add_argument("--lake", type=Path, help="a lake that is there already, of so many days and machines")
+    parser.add_argument("--alone", choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--sums", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.alone:
+        _run(asked.alone, asked.lake, asked.machines, asked.days, asked.sums)
+        return
+    if asked.lake:
+        figures = of_lake(asked.lake, asked.days, asked.machines)
     else:
-        value = np.cumsum(rng.random(SECONDS) < 0.8).astype(float)
-    columns = {"point": [point.point] * SECONDS, "ts": ts, "ts_recv": ts, "value": value}
-    frame = pl.DataFrame(columns).with_columns(text=pl.lit(None, pl.String), status=pl.lit(0))
-    return frame.select(pl.col(name).cast(dtype) for name, dtype in SAMPLE.items())
+        figures = measure(asked.days, asked.machines, (asked.flat_days, asked.flat_machines))
+    for name, (measured, unit, against) in figures.items():
+        print(f"{name:44} {measured:10.4g} {unit:3} {against}")
 
 
-def _scan(folder: Path) -> None:
-    paths = sorted((folder / "samples").glob("*/*.parquet"))
-    pl.scan_parquet(paths, hive_partitioning=False).select("point", "ts", "value", "status").collect()
-
-
-def _best(work: object, times: int = 3) -> float:
-    found = []
-    for _ in range(times):
-        began = time.perf_counter()
-        work()  # type: ignore[operator]
-        found.append(time.perf_counter() - began)
-    return min(found)
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """References and rules between the parts of a plant: what no part can know alone."""
 
+import datetime as dt
 import fnmatch
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -7,13 +8,14 @@ from difflib import get_close_matches
 from itertools import combinations
 from urllib.parse import urlsplit
 
+from config import public_holidays
 from config.faults import Fault
 from config.plant import MQTT_PORTS, Calendar, Plant, Point, Sink, groups
 from config.units import METER_UNITS
 
 _METERS = {"energy": ("energy", "volume", "mass"), "power": ("power",)}
 _MODBUS = ("scale_register", "no_value")
-_ONCE = ("state", "product", "ideal_cycle")
+_ONCE = ("state", "mode", "reason", "since_reset", "product", "ideal_cycle")
 _SINKS: Mapping[str, tuple[str, ...]] = {
     "parquet": ("path", "keep", "keep_size"),
     "influxdb": ("url", "api", "ca", "timeout"),
@@ -52,6 +54,7 @@ def cross_check(plant: Plant, places: Places) -> Iterator[Fault]:
             hint = "write such as opc.tcp://host:4840, modbus+tcp://host:502 or mqtt://host:1883"
             yield Fault(f"plant.toml: source[{n}].url", f"source {source.id}", source.url, "has no scheme", hint)
     points = dict.fromkeys([*(p.point for p in plant.points), *_named("Point", places)])
+    yield from _swaps(plant, points, places)
     for n, sink in enumerate(plant.sinks, 1):
         yield from _sink(sink, places.get(("Sink", sink.name), f"plant.toml: sink[{n}]"), points)
 
@@ -192,7 +195,8 @@ def _counts(point: Point, thing: str, place: str) -> Iterator[Fault]:
             yield Fault(f"{place} column unit", thing, point.unit, rule, hint)
     if point.modulus is not None and point.role not in _COUNTING and head != "energy":
         rule = f"only counters roll over, and the role is {point.role}"
-        yield Fault(f"{place} column modulus", thing, point.modulus, rule, "empty the cell, or mend the role")
+        written = int(point.modulus) if point.modulus.is_integer() else point.modulus
+        yield Fault(f"{place} column modulus", thing, written, rule, "empty the cell, or mend the role")
 
 
 def _once_an_asset(plant: Plant, places: Places) -> Iterator[Fault]:
@@ -205,6 +209,24 @@ def _once_an_asset(plant: Plant, places: Places) -> Iterator[Fault]:
             place = places.get(("Point", point.point), "points.csv")
             rule = f"asset {point.asset} has its {point.role} from {before} already"
             yield Fault(f"{place} column role", f"point {point.point}", point.role, rule, "keep one of them")
+
+
+def _swaps(plant: Plant, known: Collection[str], places: Places) -> Iterator[Fault]:
+    roles = {point.point: point.role for point in plant.points}
+    seen: set[tuple[str, dt.datetime]] = set()
+    for swap in plant.swaps:
+        place = places.get(("Swap", f"{swap.point} {swap.at}"), "swaps.csv")
+        thing, role = f"swap of {swap.point}", roles.get(swap.point)
+        if swap.point not in known:
+            hint = _near(swap.point, known) or "add the point to points.csv"
+            yield Fault(f"{place} column point", thing, swap.point, "is not in the point table", hint)
+        elif role is not None and role not in _COUNTING and not role.startswith("energy."):
+            rule = f"is neither a counter nor a meter: its role is {role}"
+            yield Fault(f"{place} column point", thing, swap.point, rule, "remove the row, or mend the point")
+        at = swap.at if swap.at.tzinfo is not None else swap.at.replace(tzinfo=plant.zone)
+        if (swap.point, at) in seen:
+            yield Fault(f"{place} column at", thing, swap.at, "stands twice", "keep one of the two rows")
+        seen.add((swap.point, at))
 
 
 def _calendar(plant: Plant, calendar: Calendar, place: str, places: Places) -> Iterator[Fault]:
@@ -223,6 +245,20 @@ def _calendar(plant: Plant, calendar: Calendar, place: str, places: Places) -> I
             where = f"{places.get(key, calendar.exceptions)} column shift"
             yield Fault(where, f"exception {row.date}", row.shift, "is no shift of the calendar", hint)
     yield from _breaks(calendar, place)
+    yield from _holidays(calendar, place)
+
+
+def _holidays(calendar: Calendar, place: str) -> Iterator[Fault]:
+    """Look up this year's holidays, and in December the next one's: it is told where they are not known yet."""
+    today = dt.datetime.now(dt.UTC).date()
+    try:
+        for year in {today.year, (today + dt.timedelta(days=31)).year} if calendar.holidays else ():
+            public_holidays.of_year(calendar.holidays, year)
+    except public_holidays.UnknownRegionError as error:
+        rule = "is no country, or part of one, whose holidays are known"
+        yield Fault(f"{place}.holidays", "holidays", calendar.holidays, rule, error.hint)
+    except public_holidays.NotInstalledError:
+        return  # a gateway has no KPIs to compute, and no need of the library
 
 
 def _breaks(calendar: Calendar, place: str) -> Iterator[Fault]:

@@ -26,9 +26,11 @@ from config.plant import (
     Plant,
     Point,
     Product,
+    Refinement,
     Sink,
     Source,
     Spool,
+    Swap,
 )
 from config.tables import read_table
 
@@ -38,8 +40,11 @@ M = TypeVar("M", bound=BaseModel)
 
 _SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
 _TOP = ("version", "plant", "source", "calendar", "states", "networking", "spool", "sink")
-_FILES = ("assets", "points", "products")
-_OWN = ("id", "name", "kind", "timezone", "day_start", "uncertain", "demand_interval")
+_FILES = ("assets", "points", "products", "swaps")
+_OWN = (
+    "id", "name", "kind", "timezone", "day_start", "uncertain", "demand_interval", "micro_stop", "startup",
+    "coal_factors", "co2_factors",
+)  # fmt: skip
 _SECRET_KEYS = ("user", "password", "token")
 _NEVER_PLAIN = ("password", "token")
 _SECTIONS: Mapping[str, type[BaseModel]] = {"networking": Networking, "spool": Spool}
@@ -124,7 +129,7 @@ class _Loader:
             "sources": sources,
             "sinks": tuple(self._models(Sink, table.get("sink"), "sink")),
             "calendars": tuple(self._calendars(table.get("calendar"))),
-            "states": self._states(self._table(table, "states")),
+            **self._states(self._table(table, "states")),
             "root": self.root,
             **self._registers(plant),
         }
@@ -153,6 +158,8 @@ class _Loader:
             return "Asset" in self.unread or ("Asset", value) in self.places
         if column == "source":
             return "Source" in self.unread or ("Source", value) in self.places
+        if column == "point":
+            return "Point" in self.unread
         if fault.thing == "pattern":
             assets = (name for model, name in self.places if model == "Asset")
             return "Asset" in self.unread or any(fnmatch.fnmatchcase(asset, value) for asset in assets)
@@ -196,23 +203,20 @@ class _Loader:
         return table
 
     def _registers(self, plant: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-        wanted = "products" in plant or (self.root / "products.csv").exists()
         assets = tuple(self._rows(Asset, plant.get("assets", "assets.csv"), ("asset",), ("asset",)))
         self.register = templates.words(assets)
-        return {
-            "assets": assets,
-            "points": tuple(self._points(plant.get("points", "points.csv"))),
-            "products": tuple(
-                self._rows(
-                    Product,
-                    plant.get("products", "products.csv"),
-                    ("product", "ideal_cycle"),
-                    ("product", "asset"),
-                )
-            )
-            if wanted
-            else (),
-        }
+        points = tuple(self._points(plant.get("points", "points.csv")))
+        products = self._optional(plant, "products", Product, ("product", "ideal_cycle"), ("product", "asset"))
+        swaps = self._optional(plant, "swaps", Swap, ("point", "at"), ("point", "at"))
+        return {"assets": assets, "points": points, "products": products, "swaps": swaps}
+
+    def _optional(
+        self, plant: Mapping[str, Any], name: str, model: type[M], required: Sequence[str], key: Sequence[str]
+    ) -> tuple[M, ...]:
+        """Return the rows of a table that is read where the plant names it, or has one by its usual name."""
+        file = plant.get(name, f"{name}.csv")
+        wanted = name in plant or (self.root / file).exists()
+        return tuple(self._rows(model, file, required, key)) if wanted else ()
 
     def _points(self, file: object) -> Iterator[Point]:
         """Yield the point table's points; a row with a map or with names in braces stands for several."""
@@ -273,7 +277,7 @@ class _Loader:
 
     def _rows(self, model: type[M], file: object, required: Sequence[str], key: Sequence[str]) -> Iterator[M]:
         if not isinstance(file, str) or not file or "\0" in file:
-            name = {"Asset": "assets", "Point": "points"}.get(model.__name__, "products")
+            name = {"Asset": "assets", "Point": "points", "Swap": "swaps"}.get(model.__name__, "products")
             self._fault(f"plant.toml: plant.{name}", name, file, "is no file name", f'write such as "{name}.csv"')
             self.unread.add(model.__name__)
             return
@@ -301,6 +305,8 @@ class _Loader:
                 if isinstance(made, CalendarException):
                     key_of = f"{file} {made.date} {made.shift}"
                     self.places["CalendarException", key_of] = f"{file}:{row.line}"
+                if isinstance(made, Swap):
+                    self.places["Swap", f"{made.point} {made.at}"] = f"{file}:{row.line}"
                 yield made
 
     def _models(self, model: type[M], entries: object, name: str) -> Iterator[M]:
@@ -333,10 +339,33 @@ class _Loader:
             if made is not None:
                 yield made
 
-    def _states(self, own: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    def _states(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the state maps and their refinements, built in and the plant's own."""
         text = resources.files("config").joinpath("states", "builtin.toml").read_text(encoding="utf-8")
-        builtin = {name: dict(entry["map"]) for name, entry in tomllib.loads(text).items()}
-        return builtin | {name: self._table(own, name, "states.") for name in own}
+        maps_of: dict[str, dict[str, str]] = {}
+        refinements: dict[str, tuple[Refinement, ...]] = {}
+        for name, entry in tomllib.loads(text).items():
+            maps_of[name] = entry["map"]
+            refinements[name] = tuple(self._refinements(entry.get("refine"), name))
+        for name in own:
+            table = dict(self._table(own, name, "states."))
+            refinements[name] = tuple(self._refinements(table.pop("refine", None), name))
+            maps_of[name] = table
+        return {"states": maps_of, "refinements": {name: rows for name, rows in refinements.items() if rows}}
+
+    def _refinements(self, entries: object, name: str) -> Iterator[Refinement]:
+        where = f"states.{name}.refine"
+        if entries is not None and (not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries)):
+            hint = 'write refine = [ { element = "production", mode = ["Setup"], becomes = "setup" } ]'
+            self._fault(f"plant.toml: {where}", "refine", "", "is a list of tables", hint)
+            return
+        for n, entry in enumerate(entries or (), 1):
+            made = self._model(Refinement, entry, f"plant.toml: {where}[{n}]")
+            if made is not None and not made.mode and not made.mode_not and made.order is None:
+                rule, hint = "names neither mode, mode_not nor order", 'write such as mode = ["Setup"], or order = true'
+                self._fault(f"plant.toml: {where}[{n}]", "refine", "", rule, hint)
+            elif made is not None:
+                yield made
 
     def _secret(self, value: object, place: str, key: str) -> object:
         match = _SECRET.fullmatch(value) if isinstance(value, str) else None

@@ -4,6 +4,7 @@ Every model is immutable, takes keywords only, and refuses keys that it does not
 reports all faults at once; nothing here touches a file or a socket.
 """
 
+import contextlib
 import datetime as dt
 import difflib
 import fnmatch
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from config.factors import coal_factors, grid_factor
 from config.units import METER_UNITS, Unit, parse_duration, parse_size
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -29,11 +31,12 @@ Element = Literal["production", "setup", "delay", "idle", "planned"]
 
 _ID = re.compile(r"[^\s/\\#+*?\[\]]+(/[^\s/\\#+*?\[\]]+)*")
 _ROLE = re.compile(
-    r"state|total|good|reject|rework|product|order|ideal_cycle|apc|alarm|measure|(energy|power)\.[a-z][a-z0-9_]*"
+    r"state|mode|reason|total|good|reject|rework|since_reset|product|order|ideal_cycle|apc|alarm|measure|"
+    r"(energy|power)\.[a-z][a-z0-9_]*"
 )
 ROLES = (
-    "state, total, good, reject, rework, product, order, ideal_cycle, energy.<medium>, power.<medium>, apc, alarm, "
-    "measure"
+    "state, mode, reason, total, good, reject, rework, since_reset, product, order, ideal_cycle, energy.<medium>, "
+    "power.<medium>, apc, alarm, measure"
 )
 
 
@@ -84,6 +87,19 @@ def _yes_no(value: object) -> object:
     return value
 
 
+def _instant(value: object) -> dt.datetime:
+    """Return the instant that a cell spells; Excel saves 2026-03-01T08:00 as 2026/3/1 8:00."""
+    if isinstance(value, dt.datetime):
+        return value
+    parts = re.fullmatch(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[T ](\d{1,2})(:.+))?", str(value))
+    if parts is not None:
+        year, month, day, hour, rest = parts.groups()
+        with contextlib.suppress(ValueError):
+            return dt.datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}T{hour or '0':0>2}{rest or ':00'}")
+    hint = "write such as 2026-03-01T08:00:00+08:00, or 2026-03-01 08:00 in the plant's time"
+    raise ValueError(f"is no date with a time of day; {hint}")
+
+
 Duration = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
 """A duration [ns], written as in "5s"."""
 
@@ -100,6 +116,23 @@ def _file_id(text: str) -> str:
     return text
 
 
+def _coal_factors(name: str) -> str:
+    try:
+        return coal_factors(name).id
+    except LookupError as error:
+        raise ValueError(f"cannot be used: {error.args[0]}") from None
+
+
+def _grid_factor(name: str) -> str:
+    try:
+        grid_factor(name)
+    except LookupError as error:
+        raise ValueError(f"cannot be used: {error.args[0]}") from None
+    return name
+
+
+CoalFactors = Annotated[str, AfterValidator(_coal_factors)]
+GridFactor = Annotated[str, AfterValidator(_grid_factor)]
 Id = Annotated[str, AfterValidator(_path_id)]
 YesNo = Annotated[bool, BeforeValidator(_yes_no)]
 
@@ -327,8 +360,8 @@ class Point(Model):
     """A value that stays is stored again after this [ns]."""
     max_hold: Duration | None = None
     """How long a value holds without a new row [ns]; default 2.5 heartbeats."""
-    modulus: int | None = Field(default=None, gt=1)
-    """A counter that rolls over counts 0 .. modulus-1."""
+    modulus: float | None = Field(default=None, gt=0)
+    """Where a counter starts again at 0 [unit]: 65536 for 16 bits, 655.36 where they are scaled by 0.01."""
     max_rate: float | None = Field(default=None, gt=0)
     """The fastest a counter can truly count [unit/s]."""
     states: str = "default"
@@ -370,6 +403,8 @@ class Calendar(Model):
     """Patterns of asset ids; `line1/*`."""
     weekdays: tuple[Weekday, ...] = WEEKDAYS
     shifts: tuple[Shift, ...] = Field(min_length=1)
+    holidays: str = ""
+    """Country whose public holidays are not worked, and whose make-up days are: CN, DE, DE-BY; empty: none."""
     exceptions: str = ""
     """File of dates that differ: date, shift, working, start, end, note."""
     exception_rows: tuple["CalendarException", ...] = ()
@@ -389,6 +424,33 @@ class CalendarException(Model):
     working: YesNo
     start: dt.time | None = None
     end: dt.time | None = None
+    note: str = ""
+
+
+class Refinement(Model):
+    """What an asset's mode or order says about a time element that its state gave."""
+
+    element: Element
+    """The element that is looked at."""
+    mode: tuple[str, ...] = ()
+    """It becomes another one in these modes."""
+    mode_not: tuple[str, ...] = ()
+    """It becomes another one in any known mode but these."""
+    order: bool | None = None
+    """It becomes another one while an order is loaded (true), or none is (false)."""
+    becomes: Element
+
+
+class Swap(Model):
+    """A counter or meter that was replaced by another one."""
+
+    point: Id
+    at: Annotated[dt.datetime, BeforeValidator(_instant)]
+    """When; with an offset, or in the plant's time."""
+    last: float | None = Field(default=None, ge=0)
+    """What the old one said last [unit]; empty: what was read of it last."""
+    first: float = Field(default=0.0, ge=0)
+    """What the new one said first [unit]."""
     note: str = ""
 
 
@@ -488,6 +550,14 @@ class Plant(Model):
     uncertain: Literal["bad", "good"] = "bad"
     """How a KPI takes a sample of uncertain status."""
     demand_interval: Duration = 900_000_000_000
+    micro_stop: Duration = 120_000_000_000
+    """A stop shorter than this is a micro-stop [ns]."""
+    startup: Duration = 600_000_000_000
+    """Rejects this soon after a setup are losses of the start-up [ns]."""
+    coal_factors: CoalFactors = "sme-2024"
+    """The set of standard coal coefficients (config/factors) that energy is converted to tce with."""
+    co2_factors: GridFactor = "co2-grid-2023:national"
+    """The set and scope (`set:scope`) of the grid's CO2 factor that electricity is converted to kgCO2 with."""
     sources: tuple[Source, ...] = ()
     assets: tuple[Asset, ...] = ()
     points: tuple[Point, ...] = ()
@@ -495,6 +565,10 @@ class Plant(Model):
     calendars: tuple[Calendar, ...] = ()
     states: Mapping[str, Mapping[str, Element]] = Field(default_factory=dict)
     """State maps: raw value as text -> time element."""
+    refinements: Mapping[str, tuple[Refinement, ...]] = Field(default_factory=dict)
+    """What mode and order change of a state map's elements; the first that fits counts."""
+    swaps: tuple[Swap, ...] = ()
+    """Replaced counters and meters."""
     networking: Networking = Networking()
     spool: Spool = Spool()
     sinks: tuple[Sink, ...] = ()

@@ -40,6 +40,13 @@ FACT: Mapping[str, pl.DataType] = {
     **dict.fromkeys(DURATIONS, NS),
     **dict.fromkeys(COUNTS, pl.Int64()),  # [1e-6 pieces]; null where no role gives it
     **{f"{count}_unknown": pl.Int64() for count in COUNTS},  # the part that fell into unknown time
+    "reject_startup": pl.Int64(),  # the part of reject that known time after a setup gave [1e-6 pieces]
+    "micro_stop": NS,  # the part of delay that micro-stops took
+    "stops": pl.Int64(),  # stops that are no micro-stops, at their first planned instant
+    "micro_stops": pl.Int64(),
+    "inferred": NS,  # planned time whose element comes from the counter's pace
+    "apc_on": NS,  # planned time under advanced process control; null without such a point
+    "apc_known": NS,  # planned time in which its point was known
     "resets": pl.Int64(),
     "gap_steps": pl.Int64(),  # increments kept across a gap
     "refused_steps": pl.Int64(),  # increments above max_rate

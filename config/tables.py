@@ -22,8 +22,9 @@ SYNONYMS: Mapping[str, str] = {
     "单位": "unit", "倍率": "scale", "偏移": "offset", "周期": "period", "方式": "mode", "状态表": "states",
     "备注": "note", "寄存器表": "map", "倍率寄存器": "scale_register", "无效值": "no_value", "下限": "minimum",
     "上限": "maximum",
-    # 产品, 日历
+    # 产品, 日历, 换表
     "产品": "product", "日期": "date", "班次": "shift", "出勤": "working", "开始": "start", "结束": "end",
+    "时间": "at", "旧表示数": "last", "新表示数": "first",
 }  # fmt: skip
 """Chinese column heads and the columns that they name."""
 

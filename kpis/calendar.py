@@ -1,10 +1,12 @@
-"""Shifts, breaks and exceptions -> planned time, in the plant's time zone.
+"""Shifts, breaks, holidays and exceptions -> planned time, in the plant's time zone.
 
 Half-open intervals in [ns since 1970, UTC]; the zone matters only here and for display. A shift belongs to the
 production date on which it starts. Rules 5 and 6 of docs/kpi-rules.md.
 """
 
 import datetime as dt
+import functools
+import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from config import public_holidays
 from config.plant import WEEKDAYS, Break, Calendar, Plant, Shift
 
 NS_PER_HOUR = 3_600_000_000_000
@@ -56,7 +59,11 @@ def to_ns(moment: dt.datetime) -> int:
 
 def local_ns(plant: Plant, date: dt.date, time: dt.time) -> int:
     """Return a wall time of the plant as [ns since 1970, UTC]; one that a clock change skips moves on by the gap."""
-    return to_ns(dt.datetime.combine(date, time, tzinfo=plant.zone).astimezone(dt.UTC))
+    return _wall_ns(plant.zone, date, time)
+
+
+def _wall_ns(zone: zoneinfo.ZoneInfo, date: dt.date, time: dt.time) -> int:
+    return to_ns(dt.datetime.combine(date, time, tzinfo=zone).astimezone(dt.UTC))
 
 
 def local_date(plant: Plant, ns: int) -> dt.date:
@@ -67,31 +74,46 @@ def local_date(plant: Plant, ns: int) -> dt.date:
 def expand(plant: Plant, asset: str, start: int, end: int) -> list[ShiftInstance]:
     """Return the asset's shift instances that touch [start, end), without overlap, in order of time."""
     first, last = local_date(plant, start) - 2 * _DAY, local_date(plant, end) + _DAY
+    always = Calendar(shifts=(Shift(name="day", start=plant.day_start, end=plant.day_start),))
+    calendars = tuple(c for c in plant.calendars or (always,) if c.covers(asset))
+    return [i for i in _planned(plant.zone, calendars, first, last) if i.start < end and i.end > start]
+
+
+@functools.lru_cache(maxsize=8)
+def _planned(
+    zone: zoneinfo.ZoneInfo, calendars: tuple[Calendar, ...], first: dt.date, last: dt.date
+) -> tuple[ShiftInstance, ...]:
+    """Return the shift instances of dates from `first` to `last`; assets of the same calendars share them."""
     days = [first + n * _DAY for n in range((last - first).days + 1)]
-    calendars = [c for c in plant.calendars if c.covers(asset)]
-    if calendars:
-        found = [i for day in days for c in calendars for i in _on(plant, c, day)]
-    elif plant.calendars:
-        found = []
-    else:
-        found = [_instance(plant, Shift(name="day", start=plant.day_start, end=plant.day_start), day) for day in days]
-    return [i for i in _without_overlap(found) if i.start < end and i.end > start]
+    return tuple(_without_overlap([i for day in days for c in calendars for i in _on(zone, c, day)]))
 
 
-def _on(plant: Plant, calendar: Calendar, day: dt.date) -> Iterator[ShiftInstance]:
+def _on(zone: zoneinfo.ZoneInfo, calendar: Calendar, day: dt.date) -> Iterator[ShiftInstance]:
+    rows = [e for e in calendar.exception_rows if e.date == day]
+    worked = _worked(calendar, day)
     for shift in calendar.shifts:
-        rows = [e for e in calendar.exception_rows if e.date == day and e.shift in ("", shift.name)]
-        working = rows[-1].working if rows else WEEKDAYS[day.weekday()] in calendar.weekdays
-        if working:
-            moved = {"start": rows[-1].start, "end": rows[-1].end} if rows else {}
-            yield _instance(plant, shift.model_copy(update={k: v for k, v in moved.items() if v is not None}), day)
+        row = next((e for e in reversed(rows) if e.shift in ("", shift.name)), None)
+        if row is None and worked:
+            yield _instance(zone, shift, day)
+        elif row is not None and row.working:
+            moved = {"start": row.start or shift.start, "end": row.end or shift.end}
+            yield _instance(zone, shift.model_copy(update=moved), day)
 
 
-def _instance(plant: Plant, shift: Shift, day: dt.date) -> ShiftInstance:
+def _worked(calendar: Calendar, day: dt.date) -> bool:
+    """Return whether weekdays and holidays say that a day is worked."""
+    if calendar.holidays:
+        year = public_holidays.of_year(calendar.holidays, day.year)
+        if day in year.worked or day in year.off:
+            return day in year.worked
+    return WEEKDAYS[day.weekday()] in calendar.weekdays
+
+
+def _instance(zone: zoneinfo.ZoneInfo, shift: Shift, day: dt.date) -> ShiftInstance:
     over = day + _DAY if shift.end <= shift.start else day
-    start, end = local_ns(plant, day, shift.start), local_ns(plant, over, shift.end)
+    start, end = _wall_ns(zone, day, shift.start), _wall_ns(zone, over, shift.end)
     # A break is a time of day: whichever of its days falls inside the shift is meant.
-    spans = sorted(_break(plant, pause, day + n * _DAY) for pause in shift.breaks for n in (-1, 0, 1))
+    spans = sorted(_break(zone, pause, day + n * _DAY) for pause in shift.breaks for n in (-1, 0, 1))
     united: list[tuple[int, int]] = []
     for a, b in [(max(a, start), min(b, end)) for a, b in spans]:
         if united and a <= united[-1][1]:
@@ -101,9 +123,9 @@ def _instance(plant: Plant, shift: Shift, day: dt.date) -> ShiftInstance:
     return ShiftInstance(shift.name, day, start, end, tuple(united))
 
 
-def _break(plant: Plant, pause: Break, day: dt.date) -> tuple[int, int]:
+def _break(zone: zoneinfo.ZoneInfo, pause: Break, day: dt.date) -> tuple[int, int]:
     over = day + _DAY if pause.end <= pause.start else day
-    return local_ns(plant, day, pause.start), local_ns(plant, over, pause.end)
+    return _wall_ns(zone, day, pause.start), _wall_ns(zone, over, pause.end)
 
 
 def _without_overlap(found: list[ShiftInstance]) -> list[ShiftInstance]:

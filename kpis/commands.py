@@ -12,7 +12,9 @@ from config.plant import Plant
 from config.samples import SampleFileError, read_samples
 from kpis import output, scale
 from kpis.compute import PERIODS, WARNINGS, Basis, Window, results, subjects_of
-from kpis.facts import demand, facts
+from kpis.demand import demand
+from kpis.facts import facts
+from kpis.factstore import amounts_of
 from kpis.indicators import networking
 from kpis.period import instant
 from kpis.stores import KINDS, Store, StoreError, store_of
@@ -62,14 +64,25 @@ def load_samples(
 def from_store(plant: Plant, store: Store, start: str | None, end: str | None) -> tuple[pl.DataFrame, int, int]:
     """Return a store's samples and the window that they are of [ns since 1970, UTC]."""
     points = [p.point for p in plant.points]
+    window = _window_of(plant, store, start, end)
     try:
-        extent = store.extent(points)
-        if extent is None:
-            raise click.ClickException(f"{store} holds no samples of this plant; has its agent run?")
-        window = _window(plant, start, end, extent)
         return store.read(points, *window), *window
     except StoreError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _window_of(plant: Plant, store: Store, start: str | None, end: str | None) -> tuple[int, int]:
+    """Return the period asked for; a bound that is left out is that of the store's samples."""
+    try:
+        window = _window(plant, start, end, (0, 0)) if start is not None and end is not None else None
+        if window is not None and store.height(*window):
+            return window  # how far the samples go need not be looked up
+        extent = store.extent([p.point for p in plant.points])
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+    if extent is None:
+        raise click.ClickException(f"{store} holds no samples of this plant; has its agent run?")
+    return _window(plant, start, end, extent)
 
 
 def _from_file(path: Path, points: list[str]) -> pl.DataFrame:
@@ -133,6 +146,7 @@ def checked_subjects(plant: Plant, subjects: tuple[str, ...]) -> list[str]:
 @LAKE
 @STORE
 @JSON
+@click.option("--afresh", is_flag=True, help="Compute from the samples alone, not from facts that are stored.")
 @click.option("--workers", default="1", show_default=True, help="Processes, or a Dask cluster (tcp://host:8786).")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the rows to FILE .json, .csv, .xlsx or .parquet.")
 def kpi(
@@ -147,6 +161,7 @@ def kpi(
     store: str | None,
     as_json: bool,
     workers: str,
+    afresh: bool,
     out: Path | None,
 ) -> None:
     """Compute KPIs of assets, groups and the plant, with bounds, n/N and data coverage.
@@ -160,13 +175,11 @@ def kpi(
     """
     loaded = load_plant(plant)
     chosen = checked_subjects(loaded, subjects)
-    frame, first, last = load_samples(loaded, start, end, samples, lake_path, store)
-    try:
-        with scale.workers(workers) as executor:
-            of_facts = facts(loaded, frame, first, last, executor=executor)
-    except (ValueError, scale.ClusterMissing, OSError) as error:
-        raise click.UsageError(f"--workers: {error}") from error
-    basis = Basis(of_facts, demand(loaded, frame, first, last))
+    if samples is not None:
+        frame, first, last = load_samples(loaded, start, end, samples, lake_path, store)
+        basis = Basis(facts(loaded, frame, first, last), demand(loaded, frame, first, last))
+    else:
+        basis, first, last = _from_facts(loaded, store_to_read(loaded, store, lake_path), start, end, workers, afresh)
     rows = results(loaded, basis, Window(first, last, by), chosen)
     if out is not None:
         try:
@@ -184,6 +197,21 @@ def kpi(
         output.print_table(output.table(loaded, rows, _title(loaded, first, last, by)))
     if rows.select(pl.col("flags").list.eval(pl.element().is_in(list(WARNINGS))).list.any().any()).item():
         sys.exit(exits.QUALITY)
+
+
+def _from_facts(
+    plant: Plant, store: Store, start: str | None, end: str | None, workers: str, afresh: bool
+) -> tuple[Basis, int, int]:
+    """Return what a store holds of the period asked for, and the period [ns since 1970, UTC]."""
+    window = _window_of(plant, store, start, end)
+    try:
+        with scale.workers(workers) as executor:
+            amounts = amounts_of(plant, store, *window, executor, afresh=afresh)
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+    except (ValueError, scale.ClusterMissing, OSError) as error:
+        raise click.UsageError(f"--workers: {error}") from error
+    return Basis(amounts.facts, amounts.demand), *window
 
 
 def _title(plant: Plant, first: int, last: int, by: str) -> str:

@@ -1,52 +1,84 @@
 """Counters and meters -> cumulative amounts, and what happened on the way: resets, gaps, refused steps.
 
-Amounts are integers in millionths of the canonical unit, so that sums over any split of a window are exact. Rules 8 to
-12 of docs/kpi-rules.md.
+Amounts are integers in millionths of the canonical unit, so that sums over any split of a window are exact. Nearly
+every step is the plain difference of two samples, so that only the others are written down. Rules 8 to 12, 25 and 26
+of docs/kpi-rules.md.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from config.plant import Point
-from config.schema import MICRO
-from config.units import METER_UNITS
-from kpis.intervals import Series, known_until
+from config.plant import Plant, Point
+from config.schema import COUNTS, MICRO
+from config.units import METER_UNITS, NS_PER_SECOND
+from kpis.calendar import to_ns
+from kpis.intervals import Bools, Ints, Series, known
 
 _LIMIT = 2.0**62
+LONGEST_NS = 31 * 86_400 * NS_PER_SECOND
+"""No increment spans more time than this [ns]."""
+_WORD_OF_RESET = 2 * NS_PER_SECOND
+"""A machine that counts whole seconds since its reset says the same reset within this [ns]."""
+
+
+def _none() -> Ints:
+    return np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A counter or meter was replaced at `at` [ns]; readings in its unit, `last` None where nobody took it."""
+
+    at: int
+    last: float | None
+    first: float
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """A counter's steps between neighbouring good samples; arrays of length n, `ts` and `amount` of n + 1."""
+    """A counter's steps between neighbouring good samples: step k leads from sample k to sample k + 1."""
 
-    ts: NDArray[np.int64]
-    amount: NDArray[np.int64]
-    """Counted since the first sample [1e-6 units]."""
-    reset: NDArray[np.bool_]
-    gap: NDArray[np.bool_]
-    refused: NDArray[np.bool_]
-    uncertain: NDArray[np.int64]
-    """What a refused step would have added [1e-6 units]."""
+    ts: Ints
+    value: NDArray[np.float64]
+    """What the samples say [1e-6 units], not yet rounded."""
+    bent: Ints = field(default_factory=_none)
+    """The steps that count another amount than the difference of their samples."""
+    bend: Ints = field(default_factory=_none)
+    """What these count less the difference, summed up [1e-6 units]."""
+    resets: Ints = field(default_factory=_none)
+    gaps: Ints = field(default_factory=_none)
+    refused: Ints = field(default_factory=_none)
+    uncertain: Ints = field(default_factory=_none)
+    """What each refused step would have added [1e-6 units]."""
 
-    def at(self, cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+    def counted(self, samples: Ints) -> Ints:
+        """Return what was counted up to samples, by position, from some fixed start [1e-6 units]."""
+        plain = np.rint(self.value[samples]).astype(np.int64)
+        if not len(self.bent):
+            return plain
+        bent: Ints = plain + np.append(0, self.bend)[np.searchsorted(self.bent, samples, "left")]
+        return bent
+
+    def at(self, cuts: Ints) -> Ints:
         """Return the amount counted up to each cut, a step being spread evenly over its time."""
         if len(self.ts) < 2:
             return np.zeros(len(cuts), np.int64)
         i = np.clip(np.searchsorted(self.ts, cuts, "right") - 1, 0, len(self.ts) - 2)
-        step, length = self.amount[i + 1] - self.amount[i], self.ts[i + 1] - self.ts[i]
+        before = self.counted(i)
+        step, length = self.counted(i + 1) - before, self.ts[i + 1] - self.ts[i]
         share = np.clip((cuts - self.ts[i]) / np.maximum(length, 1), 0.0, 1.0)
-        return self.amount[i] + np.where(share < 1.0, np.floor(step * share).astype(np.int64), step)
+        return before + np.where(share < 1.0, np.floor(step * share).astype(np.int64), step)
 
-    def events(self, which: NDArray[np.generic], cuts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the sum of a per-step array between neighbouring cuts; a step stands at its closing sample."""
-        some = np.flatnonzero(which)  # events are rare: the steps without one are not looked up
-        cell = np.searchsorted(cuts, self.ts[some + 1], "left") - 1
+    def events(self, which: Ints, cuts: Ints, weights: Ints | int = 1) -> Ints:
+        """Return how many of these steps, or how much of their weights, close between neighbouring cuts."""
+        cell = np.searchsorted(cuts, self.ts[which + 1], "left") - 1 if len(which) else which
         inside = (cell >= 0) & (cell < len(cuts) - 1)
         result = np.zeros(len(cuts) - 1, np.int64)
-        np.add.at(result, cell[inside], which[some[inside]].astype(np.int64))
+        np.add.at(result, cell[inside], np.broadcast_to(weights, cell.shape)[inside])
         return result
 
 
@@ -55,49 +87,160 @@ def factor(point: Point) -> Fraction:
     return METER_UNITS[point.unit].factor if point.medium is not None else Fraction(1)
 
 
-def steps(series: Series, point: Point) -> Steps:
-    """Return the steps of a counter or cumulative meter."""
+def steps(series: Series, point: Point, since_reset: Series | None = None, changes: Sequence[Change] = ()) -> Steps:
+    """Return the steps of a counter or cumulative meter.
+
+    since_reset: the samples of the asset's point of that role [s]. changes: when it was replaced, in order of time.
+    """
     scale = float(factor(point) * MICRO)
     scaled = series.value * scale
-    usable = np.flatnonzero(series.good & np.isfinite(scaled) & (np.abs(scaled) < _LIMIT))
-    ts, amount = series.ts[usable], np.rint(scaled[usable]).astype(np.int64)
+    usable = series.good & (np.abs(scaled) < _LIMIT)  # false for what is no number
+    if usable.all():
+        kept, ts = None, series.ts
+    else:
+        kept = np.flatnonzero(usable)
+        ts, scaled = series.ts[kept], scaled[kept]
     if len(ts) < 2:
-        none = np.zeros(0, np.bool_)
-        return Steps(ts, np.zeros(len(ts), np.int64), none, none, none, np.zeros(0, np.int64))
+        return Steps(ts, scaled)
     length = np.diff(ts)
-    fastest = None if point.max_rate is None else point.max_rate * scale * (length / 1e9)
-    step, reset = _drops(np.diff(amount), amount[1:], fastest, point, scale)
-    refused = np.zeros(len(step), np.bool_) if fastest is None else step > fastest
-    gap = (np.diff(usable) > 1) | (length > point.hold_ns)
-    counted = np.concatenate([[0], np.cumsum(np.where(refused, 0, step))])
-    return Steps(ts, counted, reset, gap & ~refused, refused, np.where(refused, step, 0))
+    gap = length.view(np.uint64) > np.uint64(point.hold_ns)
+    if kept is not None:
+        gap |= np.diff(kept) > 1
+    told = None if since_reset is None else _reset_between(since_reset, ts)
+    odd = _Odd(point, scale, ts, scaled, told, changes)
+    return odd.steps(np.flatnonzero(gap))
 
 
-def _drops(
-    step: NDArray[np.int64],
-    value: NDArray[np.int64],
-    fastest: NDArray[np.float64] | None,
-    point: Point,
-    scale: float,
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the steps with drops read as rollovers or resets, and where a reset is."""
-    drop = step < 0
-    if point.modulus is None:
-        return np.where(drop, value, step), drop
-    modulus = round(point.modulus * scale)
-    rolled = step + modulus
-    plausible = (rolled >= 0) & ((rolled <= fastest) if fastest is not None else (rolled * 2 <= modulus))
-    reset = drop & ~plausible
-    return np.where(reset, value, np.where(drop, rolled, step)), reset
+def _reset_between(since_reset: Series, ts: Ints) -> NDArray[np.int8]:
+    """Return for each step of a counter's samples whether the machine says that it was reset: 1, 0, or -1 unsaid."""
+    rows = np.flatnonzero(since_reset.good & np.isfinite(since_reset.value))
+    place = np.searchsorted(since_reset.ts[rows], ts, "right") - 1
+    if not len(rows):
+        return np.full(len(ts) - 1, -1, np.int8)
+    last = since_reset.ts[rows] - np.rint(since_reset.value[rows] * NS_PER_SECOND).astype(np.int64)
+    reset = np.diff(last[np.maximum(place, 0)]) > _WORD_OF_RESET
+    return np.where(place[:-1] < 0, -1, reset).astype(np.int8)
+
+
+class _Odd:
+    """Finds the steps of a counter that are not the plain difference, and what they count."""
+
+    def __init__(
+        self,
+        point: Point,
+        scale: float,
+        ts: Ints,
+        scaled: NDArray[np.float64],
+        told: NDArray[np.int8] | None,
+        changes: Sequence[Change],
+    ) -> None:
+        self.point, self.scale, self.ts, self.scaled, self.told = point, scale, ts, scaled, told
+        self.modulus = None if point.modulus is None else round(point.modulus * scale)
+        places = [int(np.searchsorted(ts, change.at, "left")) - 1 for change in changes]
+        self.changes = [(k, change) for k, change in zip(places, changes, strict=True) if 0 <= k < len(ts) - 1]
+
+    def steps(self, gaps: Ints) -> Steps:
+        k = self._candidates(gaps)
+        if not len(k):
+            return Steps(self.ts, self.scaled, gaps=gaps)
+        before, value = (np.rint(self.scaled[at]).astype(np.int64) for at in (k, k + 1))
+        plain = value - before
+        step, reset, refused = self._drops(k, plain, value)
+        self._replaced(k, before, value, step, reset, refused)
+        uncertain = np.where(refused, 0, step)
+        if self.point.max_rate is not None:
+            refused |= step > self._fastest(k)
+        far = self._far(k)
+        step, reset, refused = np.where(refused | far, 0, step), reset & ~far, refused & ~far
+        bent = step != plain
+        return Steps(
+            self.ts,
+            self.scaled,
+            bent=k[bent],
+            bend=np.cumsum((step - plain)[bent]),
+            resets=k[reset],
+            gaps=np.setdiff1d(gaps, k[refused | far], assume_unique=True),
+            refused=k[refused],
+            uncertain=uncertain[refused],
+        )
+
+    def _candidates(self, gaps: Ints) -> Ints:
+        difference = np.diff(self.scaled)
+        odd = difference < 0
+        if self.point.max_rate is not None:
+            # A margin for rounding: the steps that are looked at are compared as integers.
+            odd |= difference + 1.0 > self._rate() * np.diff(self.ts) * (1 - 1e-9)
+        if self.told is not None:
+            odd |= self.told == 1
+        odd[[k for k, _ in self.changes]] = True
+        odd[gaps[self._far(gaps)]] = True
+        return np.flatnonzero(odd)
+
+    def _far(self, k: Ints) -> Bools:
+        """Return which steps lead over so much time that they count nothing (rule 8)."""
+        far: Bools = (self.ts[k + 1] - self.ts[k]).view(np.uint64) > np.uint64(LONGEST_NS)
+        return far
+
+    def _rate(self) -> float:
+        return (self.point.max_rate or 0.0) * self.scale / NS_PER_SECOND
+
+    def _fastest(self, k: Ints) -> NDArray[np.float64]:
+        return (self.point.max_rate or 0.0) * self.scale * ((self.ts[k + 1] - self.ts[k]) / NS_PER_SECOND)
+
+    def _drops(self, k: Ints, plain: Ints, value: Ints) -> tuple[Ints, Bools, Bools]:
+        """Return what the steps count, which are resets, and which are refused because nothing explains their drop."""
+        drop = plain < 0
+        rolled = plain + (self.modulus or 0)
+        limit = self._fastest(k) if self.point.max_rate is not None else np.full(len(k), (self.modulus or 0) / 2)
+        over = drop & (rolled >= 0) & (rolled <= limit) if self.modulus is not None else np.zeros(len(k), np.bool_)
+        told = np.full(len(k), -1, np.int8) if self.told is None else self.told[k]
+        reset = (told == 1) | (drop & ~over & (told == -1))
+        refused = drop & ~over & (told == 0)
+        step = np.where(reset, value, np.where(over, rolled, np.where(refused, 0, plain)))
+        return step, reset, refused
+
+    def _replaced(self, k: Ints, before: Ints, value: Ints, step: Ints, reset: Bools, refused: Bools) -> None:
+        """Put in what the steps count in which the counter was replaced (rule 26)."""
+        for place in sorted({place for place, _ in self.changes}):
+            at = int(np.searchsorted(k, place))
+            counted, began = 0, int(before[at])
+            for change in (change for where, change in self.changes if where == place):
+                counted += 0 if change.last is None else round(change.last * self.scale) - began
+                began = round(change.first * self.scale)
+            counted += int(value[at]) - began
+            step[at], reset[at], refused[at] = max(counted, 0), False, counted < 0
+
+
+def counted(
+    plant: Plant, points: Sequence[Point], found: Mapping[str, Series], since_reset: Series | None = None
+) -> list[Steps]:
+    """Return the steps of counters, meters and power points that have samples."""
+    present = [p for p in points if p.point in found]
+    return [
+        integral(found[p.point], p)
+        if p.role.startswith("power.")
+        else steps(found[p.point], p, since_reset if p.role in COUNTS else None, changes_of(plant, p))
+        for p in present
+    ]
+
+
+def changes_of(plant: Plant, point: Point) -> list[Change]:
+    """Return when a counter or meter was replaced, in order of time."""
+    mine = [swap for swap in plant.swaps if swap.point == point.point]
+    zoned = [(s.at if s.at.tzinfo is not None else s.at.replace(tzinfo=plant.zone), s) for s in mine]
+    return sorted((Change(to_ns(at), s.last, s.first) for at, s in zoned), key=lambda change: change.at)
 
 
 def integral(series: Series, point: Point) -> Steps:
     """Return the energy of a power point, each value held while it is known [1e-6 kWh]."""
-    until = np.minimum(known_until(series, point.hold_ns), series.ts + point.hold_ns)
-    power = np.where(series.good & np.isfinite(series.value), series.value, 0.0) * float(factor(point))
-    ts = np.stack([series.ts, until], axis=1).ravel()
-    held = power * ((until - series.ts) / 3.6e12) * MICRO
-    added = np.stack([held, np.zeros_like(held)], axis=1).ravel()[:-1]
-    counted = np.rint(np.concatenate([[0.0], np.cumsum(added)])).astype(np.int64)
-    none = np.zeros(len(added), np.bool_)
-    return Steps(ts, counted, none, none, none, np.zeros(len(added), np.int64))
+    readings = Series(series.ts, series.value, series.good & np.isfinite(series.value))
+    held = known(readings, point.hold_ns)
+    # Each good sample ends where its stretch does, or at the next sample.
+    ts = np.union1d(readings.ts[readings.good], held.end)
+    inside = np.searchsorted(held.begin, ts, "right") - 1
+    on = (inside >= 0) & (ts < held.end[np.maximum(inside, 0)]) if len(held.begin) else np.zeros(len(ts), np.bool_)
+    rows = np.flatnonzero(readings.good)
+    holder = np.searchsorted(readings.ts[rows], ts, "right") - 1
+    power = np.where(on, readings.value[rows][np.maximum(holder, 0)], 0.0) if len(rows) else np.zeros(len(ts))
+    added = power[:-1] * float(factor(point)) * (np.diff(ts) / 3.6e12) * MICRO
+    return Steps(ts, np.concatenate([[0.0], np.cumsum(added)]) if len(ts) else np.zeros(0))

@@ -1,45 +1,74 @@
-"""Samples -> additive facts per asset, shift, hour and product, and energy per demand interval.
+"""Samples -> additive facts per asset, shift, hour and product.
 
 A window is cut at every shift, break, hour, production day and change of product; every station below (time elements,
 counters, meters) is a function of time that can be read at any cut, so facts of a window equal the sum of the facts of
 any split of it, to the nanosecond and the millionth of a piece. Rules: docs/kpi-rules.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from config.plant import Asset, Plant, Point
-from config.schema import COUNTS, DEMAND, DURATIONS, ELEMENTS, FACT, NS, SAMPLE, UTC_NS, require
-from kpis import calendar
-from kpis.counters import Steps, integral, steps
-from kpis.intervals import UNKNOWN, UNMAPPED, Series, Timeline, resolve, series, state_timeline, timeline
+from config.schema import COUNTS, ELEMENTS, FACT, NS, SAMPLE, UTC_NS, require
+from kpis import calendar, states
+from kpis.cells import Cells, Planned, cut, labels, planned
+from kpis.counters import Steps, counted
+from kpis.elements import elements
+from kpis.intervals import (
+    UNKNOWN,
+    UNMAPPED,
+    Ints,
+    Series,
+    Timeline,
+    constant,
+    known,
+    resolve,
+    series,
+    timeline,
+    words,
+)
 
 FACT_KEYS = ("asset", "shift", "date", "hour", "product", "ideal_cycle")
+MICRO_STOP = UNMAPPED + 1
+"""Code of the part of `delay` that micro-stops take."""
+_CODES = MICRO_STOP + 1
+_NOT_CONTROLLED = ("", "0", "0.0", "-0.0", "off", "false", "manual")
 
-Ints = NDArray[np.int64]
+Column = Ints | pl.Series
+Columns = dict[str, Column]
 
 
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """A window cut into cells in which shift, hour, day, product and ideal cycle stay the same."""
+@dataclass(slots=True)
+class Accounts:
+    """Computes facts of windows that follow each other, and keeps from one to the next what must be carried."""
 
-    edges: Ints
-    kind: NDArray[np.int8]
-    shift: Ints
-    shifts: tuple[calendar.ShiftInstance, ...]
-    hour: Ints
-    date: pl.Series
-    product: pl.Series
-    ideal_cycle: pl.Series
+    plant: Plant
+    assets: Sequence[Asset]
+    stops: dict[str, int] = field(default_factory=dict)
+    """When the stop of an asset began that went on at the last window's end [ns]."""
 
-    def sums(self, steps: Steps | None) -> Ints:
-        """Return what was counted in each cell [1e-6 units]."""
-        return np.zeros(len(self.kind), np.int64) if steps is None else np.diff(steps.at(self.edges))
+    def window(self, found: Mapping[str, Series], start: int, end: int) -> pl.DataFrame:
+        """Return the FACT rows of [start, end) [ns since 1970, UTC].
+
+        found: the points' samples inside, and around it what `kpis.states.margin` and rule 4 ask for.
+        """
+        calendars: dict[tuple[int, ...], Planned] = {}
+        rows: list[tuple[Asset, Columns]] = []
+        for asset in self.assets:
+            covering = tuple(n for n, c in enumerate(self.plant.calendars) if c.covers(asset.asset))
+            if covering not in calendars:
+                calendars[covering] = planned(self.plant, asset.asset, start, end)
+            account = _Account(self.plant, asset, found, calendars[covering], self.stops.get(asset.asset))
+            rows.append((asset, account.columns()))
+            self.stops.pop(asset.asset, None)
+            if account.open_stop is not None:
+                self.stops[asset.asset] = account.open_stop
+        return _summed(rows)
 
 
 def facts(
@@ -53,8 +82,8 @@ def facts(
     """Return the FACT rows of [start, end), with `energy.<medium>` and `metered.<medium>` columns for meters.
 
     samples: a SAMPLE frame in any order; for exact borders it holds, per point, the last good row before the window
-    and the first one after it. start, end: [ns since 1970, UTC]. assets: ids; default all. executor: computes the
-    assets side by side; an asset's facts do not depend on others.
+    and the first one after it, and what lies within `kpis.states.margin` of it. start, end: [ns since 1970, UTC].
+    assets: ids; default all. executor: computes the assets side by side; an asset's facts do not depend on others.
     Raises SchemaError where `samples` is not a SAMPLE frame.
     """
     require(samples, SAMPLE, "samples")
@@ -62,77 +91,39 @@ def facts(
     chosen = [a for a in plant.assets if wanted is None or a.asset in wanted]
     if executor is None:
         found = series(resolve(samples), uncertain_is_good=plant.uncertain == "good")
-        frames = [_of_asset(plant, asset, found, start, end) for asset in chosen]
-    else:
-        own = [samples.filter(pl.col("point").is_in([p.point for p in plant.points_of(a.asset)])) for a in chosen]
-        n = len(chosen)
-        frames = list(executor.map(_alone, [plant] * n, chosen, own, [start] * n, [end] * n))
+        return Accounts(plant, chosen).window(found, start, end)
+    own = [samples.filter(pl.col("point").is_in([p.point for p in plant.points_of(a.asset)])) for a in chosen]
+    n = len(chosen)
+    frames = list(executor.map(_alone, [plant] * n, chosen, own, [start] * n, [end] * n))
     return pl.concat([pl.DataFrame(schema=dict(FACT)), *frames], how="diagonal")
 
 
 def _alone(plant: Plant, asset: Asset, samples: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
     found = series(resolve(samples), uncertain_is_good=plant.uncertain == "good")
-    return _of_asset(plant, asset, found, start, end)
+    return Accounts(plant, [asset]).window(found, start, end)
 
 
-def demand(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
-    """Return the DEMAND rows of [start, end): what each asset's meters counted per demand interval.
-
-    Intervals start at the window's start; a last one that the window cuts off is left out.
-    """
-    found = series(resolve(samples), uncertain_is_good=plant.uncertain == "good")
-    interval = plant.demand_interval
-    cuts = np.arange(start, end + 1, interval, dtype=np.int64)
-    frames = [pl.DataFrame(schema=dict(DEMAND))]
-    if len(cuts) < 2:
-        return frames[0]
-    for asset in plant.assets:
-        for medium, points in _meters(plant.points_of(asset.asset)).items():
-            counted = sum((np.diff(s.at(cuts)) for s in _steps(points, found)), np.zeros(len(cuts) - 1, np.int64))
-            columns = {
-                "start": pl.Series(cuts[:-1]).cast(UTC_NS),
-                "quantity": counted,
-                "metered": pl.Series(_metered(points, found, cuts)).cast(NS),
-            }
-            labels = {"asset": pl.lit(asset.asset), "medium": pl.lit(medium), "interval": pl.lit(interval).cast(NS)}
-            frames.append(pl.DataFrame(columns).with_columns(**labels).select(list(DEMAND)))
-    return pl.concat(frames)
-
-
-def _of_asset(plant: Plant, asset: Asset, found: dict[str, Series], start: int, end: int) -> pl.DataFrame:
-    points = plant.points_of(asset.asset)
-    state = next((p for p in points if p.role == "state"), None)
-    states = plant.states.get(state.states, {}) if state is not None else {}
-    elements = state_timeline(found.get(state.point) if state else None, state, states, start, end)
-    cells = _cells(plant, asset, points, found, start, end)
-    durations, unmapped = _durations(cells, elements)
-    counts, counters = _counts(points, found, cells, elements)
-    columns: dict[str, pl.Series | Ints] = {
-        "start": pl.Series(cells.edges[:-1]).cast(UTC_NS),
-        "end": pl.Series(cells.edges[1:]).cast(UTC_NS),
-        "date": cells.date,
-        "hour": pl.Series(cells.hour).cast(UTC_NS),
-        "product": cells.product,
-        "ideal_cycle": cells.ideal_cycle,
-        "shift": _labels(cells),
-        **{name: pl.Series(column).cast(NS) for name, column in durations.items()},
-        "unmapped": pl.Series(unmapped).cast(NS),
-        **counts,
-    }
-    for medium, meters in _meters(points).items():
-        of_medium = _steps(meters, found)
-        columns[f"energy.{medium}"] = sum((cells.sums(s) for s in of_medium), np.zeros(len(cells.kind), np.int64))
-        columns[f"metered.{medium}"] = pl.Series(_metered(meters, found, cells.edges)).cast(NS)
-        counters = [*counters, *of_medium]
-    columns |= _events(counters, cells)
-    frame = pl.DataFrame(columns).filter(pl.col("end") > pl.col("start")).with_columns(asset=pl.lit(asset.asset))
-    extra = [name for name in columns if name not in FACT]
+def _summed(rows: Sequence[tuple[Asset, Columns]]) -> pl.DataFrame:
+    """Return the assets' cells summed up per FACT_KEYS."""
+    names = list(dict.fromkeys([*FACT, *(name for _, columns in rows for name in columns)]))
+    kinds = {name: FACT.get(name, pl.Int64() if name.startswith("energy.") else NS) for name in names}
+    heights = [len(columns["start"]) for _, columns in rows]
+    cells = {name: _column(name, kinds[name], rows, heights) for name in names if name != "asset"}
+    ids = pl.Series([asset.asset for asset, _ in rows], dtype=pl.String).gather(np.repeat(range(len(rows)), heights))
+    frame = pl.DataFrame({"asset": ids, **cells})
     summed = frame.group_by(FACT_KEYS, maintain_order=True).agg(
-        pl.min("start"),
-        pl.max("end"),
-        *(_sum(name) for name in frame.columns if name not in (*FACT_KEYS, "start", "end")),
+        pl.min("start"), pl.max("end"), *(_sum(name) for name in names if name not in (*FACT_KEYS, "start", "end"))
     )
-    return summed.select(*FACT, *extra)
+    return summed.select(names)
+
+
+def _column(name: str, kind: pl.DataType, rows: Sequence[tuple[Asset, Columns]], heights: Sequence[int]) -> pl.Series:
+    parts = []
+    for (_, columns), height in zip(rows, heights, strict=True):
+        column = columns.get(name)
+        filled = pl.repeat(None, height, dtype=kind, eager=True) if column is None else pl.Series(column).cast(kind)
+        parts.append(filled.alias(name))
+    return pl.concat(parts) if parts else pl.Series(name, [], dtype=kind)
 
 
 def _sum(name: str) -> pl.Expr:
@@ -140,110 +131,160 @@ def _sum(name: str) -> pl.Expr:
     return pl.when(pl.col(name).is_not_null().any()).then(pl.col(name).sum())
 
 
-def _cells(
-    plant: Plant, asset: Asset, points: Sequence[Point], found: dict[str, Series], start: int, end: int
-) -> Cells:
-    spans = calendar.spans(plant, asset.asset, start, end)
-    hours = calendar.hour_starts(plant, start, end)
-    days = calendar.day_starts(plant, start, end)
-    products = _changes(points, found, "product")
-    cycles = _changes(points, found, "ideal_cycle")
-    marks = [spans.edges, hours, np.array([t for t, _ in days], np.int64)]
-    marks += [s.ts for s in (products, cycles) if s is not None]
-    edges = np.unique(np.clip(np.concatenate(marks), start, end))
-    first = edges[:-1]
-    span = np.searchsorted(spans.edges, first, "right") - 1
-    shift = spans.shift[span]
-    day = np.searchsorted([t for t, _ in days], first, "right") - 1
-    calendar_day = pl.Series([d for _, d in days], dtype=pl.Date).gather(np.maximum(day, 0))
-    shift_day = pl.Series([s.date for s in spans.shifts] or [None], dtype=pl.Date).gather(np.maximum(shift, 0))
-    product = _value_at(products, first).alias("product")
-    return Cells(
-        edges=edges,
-        kind=spans.kind[span],
-        shift=shift,
-        shifts=spans.shifts,
-        hour=calendar.hour_of(plant, first),
-        date=shift_day.zip_with(pl.Series(shift >= 0), calendar_day),
-        product=product,
-        ideal_cycle=_ideal_cycles(plant, asset, product, cycles, first),
-    )
+class _Account:
+    """One asset's columns over one window."""
+
+    def __init__(
+        self, plant: Plant, asset: Asset, found: Mapping[str, Series], calendar_: Planned, open_stop: int | None
+    ) -> None:
+        self.plant, self.asset, self.found, self.planned = plant, asset, found, calendar_
+        self.points = plant.points_of(asset.asset)
+        self.labels = labels(self.points, found)
+        self.cells = cut(plant, asset, calendar_, self.labels)
+        self.start, self.end = int(self.cells.edges[0]), int(self.cells.edges[-1])
+        told = (p.point for p in self.points if p.role == "since_reset")
+        self.since_reset = next((found[point] for point in told if point in found), None)
+        self.counters = {role: self._steps([p for p in self.points if p.role == role]) for role in COUNTS}
+        reach = states.margin(plant)
+        self.line, self.inferred = elements(plant, asset, found, self.start, self.end + reach, self.since_reset)
+        self.open_stop: int | None = None
+        self._known_stop = open_stop
+
+    def columns(self) -> Columns:
+        """Return the FACT columns of the asset's cells, and those of its meters."""
+        cells = self.cells
+        stops, line = self._stops()
+        columns: Columns = {
+            "start": _instants(cells.edges[:-1]),
+            "end": _instants(cells.edges[1:]),
+            "date": cells.date,
+            "hour": _instants(cells.hour),
+            "product": cells.product,
+            "ideal_cycle": cells.ideal_cycle,
+            "shift": cells.shift,
+            **self._durations(line),
+            **stops,
+            **self._counts(),
+            **self._control(),
+        }
+        counters = [s for role in COUNTS for s in self.counters[role]]
+        for medium, meters in meters_of(self.points).items():
+            of_medium = self._steps(meters)
+            columns[f"energy.{medium}"] = self._sums(of_medium, cells.edges)
+            columns[f"metered.{medium}"] = metered(meters, self.found, cells.edges)
+            counters += of_medium
+        return columns | _events(counters, cells)
+
+    def _steps(self, points: Sequence[Point]) -> list[Steps]:
+        return counted(self.plant, points, self.found, self.since_reset)
+
+    def _stops(self) -> tuple[Columns, Timeline]:
+        """Return how many stops begin in each cell, and the elements with micro-stops told apart (rule 21)."""
+        begin, end = self.line.runs(states.DELAY)
+        if self._known_stop is not None and len(begin) and begin[0] == self.line.edges[0] and end[0] > self.start:
+            begin = np.append(min(self._known_stop, int(begin[0])), begin[1:])
+        micro = end - begin < self.plant.micro_stop
+        first = self._first_planned(begin, end)
+        counted_here = (first >= self.start) & (first < np.minimum(end, self.end))
+        held = np.flatnonzero((begin < self.end) & (end > self.end))
+        self.open_stop = int(begin[held[0]]) if len(held) else None
+        columns: Columns = {}
+        for name, which in (("stops", ~micro), ("micro_stops", micro)):
+            found = np.zeros(len(self.cells.kind), np.int64)
+            np.add.at(found, self.cells.within(first[counted_here & which]), 1)
+            columns[name] = found
+        code = self.line.code.copy()
+        code[np.flatnonzero(code == states.DELAY)[micro]] = MICRO_STOP
+        return columns, Timeline(self.line.edges, code)
+
+    def _first_planned(self, begin: Ints, end: Ints) -> Ints:
+        """Return the first planned instant of each stop, where it lies in the window; else one outside of it."""
+        work_begin, work_end = self.planned.work()
+        nothing = np.iinfo(np.int64).max
+        place = np.searchsorted(work_end, begin, "right")
+        following = np.append(work_begin, nothing)[np.minimum(place, len(work_begin))]
+        first: Ints = np.maximum(begin, following)
+        for n in np.flatnonzero((begin < self.start) & (end > self.start)):  # at most one
+            spans = calendar.spans(self.plant, self.asset.asset, int(begin[n]), self.start)
+            worked = (spans.kind == calendar.WORK) & (np.diff(spans.edges) > 0)
+            first[n] = nothing if worked.any() else np.append(work_begin, nothing)[0]
+        return first
+
+    def _durations(self, line: Timeline) -> Columns:
+        cells = self.cells
+        shared = np.where(cells.work[:, None], line.durations(cells.edges, _CODES), 0)
+        length = np.diff(cells.edges)
+        unmapped, micro = shared[:, UNMAPPED].copy(), shared[:, MICRO_STOP]
+        shared[:, UNKNOWN] += unmapped
+        shared[:, states.DELAY] += micro
+        columns: Columns = {element: shared[:, n] for n, element in enumerate(ELEMENTS)}
+        columns["break"] = np.where(cells.kind == calendar.BREAK, length, 0)
+        columns["unscheduled"] = np.where(cells.kind == calendar.UNSCHEDULED, length, 0)
+        columns |= {"unmapped": unmapped, "micro_stop": micro.copy()}
+        told = shared[:, : len(ELEMENTS)].sum(axis=1) - shared[:, UNKNOWN]
+        columns["inferred"] = told if self.inferred else np.zeros_like(told)
+        return columns
+
+    def _counts(self) -> Columns:
+        """Return the count columns with missing roles filled (rule 13), and their parts in unknown time."""
+        columns: dict[str, Ints | None] = {}
+        cuts, cell, unknown, starting = self._parts()
+        for role in COUNTS:
+            columns[role] = columns[f"{role}_unknown"] = None
+            if any(p.role == role for p in self.points):
+                columns[role] = self._sums(self.counters[role], self.cells.edges)
+                columns[f"{role}_unknown"] = self._within(role, cuts, cell, unknown)
+        if columns["reject"] is not None:
+            columns["reject_startup"] = self._within("reject", cuts, cell, starting)
+        for suffix in ("", "_unknown"):
+            _fill_missing(columns, suffix)
+        if columns["reject"] is not None:
+            columns.setdefault("reject_startup", np.zeros(len(self.cells.kind), np.int64))
+        return {name: column for name, column in columns.items() if column is not None}
+
+    def _within(self, role: str, cuts: Ints, cell: Ints, which: NDArray[np.bool_]) -> Ints:
+        """Return what a role's counters counted in some parts of each cell."""
+        found = np.zeros(len(self.cells.kind), np.int64)
+        if which.any():
+            np.add.at(found, cell[which], self._sums(self.counters[role], cuts)[which])
+        return found
+
+    def _parts(self) -> tuple[Ints, Ints, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return cuts at every cell, state and start-up; for each part its cell, and whether it is unknown planned
+        time, or start-up."""
+        begin, end = states.startups(self.line, self.plant.startup)
+        edges = np.concatenate([self.cells.edges, self.line.edges, begin, end])
+        cuts = np.unique(np.clip(edges, self.start, self.end))
+        cell = self.cells.within(cuts[:-1])
+        code = self.line.at(cuts[:-1])
+        unknown = ((code == UNKNOWN) | (code == UNMAPPED)) & self.cells.work[cell]
+        last = np.searchsorted(begin, cuts[:-1], "right") - 1
+        starting = (last >= 0) & (cuts[:-1] < np.append(end, 0)[last])
+        return cuts, cell, unknown, starting & ~unknown
+
+    def _sums(self, of: Sequence[Steps], cuts: Ints) -> Ints:
+        found = np.zeros(len(cuts) - 1, np.int64)
+        for one in of:
+            found += np.diff(one.at(cuts))
+        return found
+
+    def _control(self) -> Columns:
+        """Return the planned time under process control, and that in which this is known (rule 24)."""
+        point = next((p for p in self.points if p.role == "apc"), None)
+        if point is None:
+            return {}
+        rows = self.found.get(point.point)
+        stretches = constant(rows, point.hold_ns)
+        off = np.empty(0, np.bool_)
+        if rows is not None:
+            off = words(rows, stretches.head).str.to_lowercase().is_in(_NOT_CONTROLLED).to_numpy()
+        line = timeline(stretches, off.astype(np.int8), self.start, self.end, unknown=2)
+        shared = np.where(self.cells.work[:, None], line.durations(self.cells.edges, 2), 0)
+        return {"apc_on": shared[:, 0].copy(), "apc_known": shared.sum(axis=1)}
 
 
-def _changes(points: Sequence[Point], found: dict[str, Series], role: str) -> Series | None:
-    """Return the good samples of the asset's point of a role: they hold until the next one, over every gap."""
-    point = next((p for p in points if p.role == role and p.point in found), None)
-    if point is None:
-        return None
-    all_rows = found[point.point]
-    kept = np.flatnonzero(all_rows.good)
-    rows = Series(all_rows.ts[kept], all_rows.value[kept], all_rows.text.gather(kept), all_rows.good[kept])
-    return rows if len(kept) else None
-
-
-def _value_at(rows: Series | None, at: Ints) -> pl.Series:
-    """Return the label that holds at each instant: the text, or the number as text; null before the first."""
-    if rows is None:
-        return pl.Series([None] * len(at), dtype=pl.String)
-    i = np.searchsorted(rows.ts, at, "right") - 1
-    number = pl.Series(rows.value)
-    whole = number.is_finite() & (number == number.round()) & (number.abs() < 2**53)
-    as_text = number.cast(pl.String).zip_with(~whole, number.fill_nan(0).cast(pl.Int64, strict=False).cast(pl.String))
-    label = rows.text.zip_with(rows.text.is_not_null(), as_text)
-    return label.gather(np.maximum(i, 0)).zip_with(pl.Series(i >= 0), pl.Series([None] * len(at), dtype=pl.String))
-
-
-def _ideal_cycles(plant: Plant, asset: Asset, product: pl.Series, cycles: Series | None, at: Ints) -> pl.Series:
-    names = product.unique().to_list()
-    known = pl.Series([plant.ideal_cycle(asset, name) for name in names], dtype=pl.Float64)
-    by_product = pl.DataFrame({"product": pl.Series(names, dtype=pl.String), "ideal_cycle": known})
-    joined = product.to_frame().join(by_product, on="product", how="left", nulls_equal=True, maintain_order="left")
-    declared = joined["ideal_cycle"]
-    if cycles is None:
-        return declared
-    i = np.searchsorted(cycles.ts, at, "right") - 1
-    told = pl.Series(cycles.value).gather(np.maximum(i, 0))
-    return told.zip_with(pl.Series(i >= 0) & (told > 0), declared)
-
-
-def _labels(cells: Cells) -> pl.Series:
-    labels = pl.Series([s.label for s in cells.shifts] or [None], dtype=pl.String)
-    none = pl.Series([None] * len(cells.shift), dtype=pl.String)
-    return labels.gather(np.maximum(cells.shift, 0)).zip_with(pl.Series(cells.shift >= 0), none)
-
-
-def _durations(cells: Cells, elements: Timeline) -> tuple[dict[str, Ints], Ints]:
-    shared = elements.durations(cells.edges, UNMAPPED + 1)
-    unmapped = np.where(cells.kind == calendar.WORK, shared[:, UNMAPPED], 0)
-    shared[:, UNKNOWN] += shared[:, UNMAPPED]
-    work, length = cells.kind == calendar.WORK, np.diff(cells.edges)
-    durations = {element: np.where(work, shared[:, n], 0) for n, element in enumerate(ELEMENTS)}
-    durations["break"] = np.where(cells.kind == calendar.BREAK, length, 0)
-    durations["unscheduled"] = np.where(cells.kind == calendar.UNSCHEDULED, length, 0)
-    return {name: durations[name] for name in DURATIONS}, unmapped
-
-
-def _counts(
-    points: Sequence[Point], found: dict[str, Series], cells: Cells, elements: Timeline
-) -> tuple[dict[str, pl.Series], list[Steps]]:
-    """Return the count columns with missing roles filled (rule 13), and the steps they came from."""
-    of_role = {role: _steps([p for p in points if p.role == role], found) for role in COUNTS}
-    given = {role: any(p.role == role for p in points) for role in COUNTS}
-    cuts, cell, unknown = _unknown_parts(cells, elements)
-    columns: dict[str, Ints | None] = {}
-    for role in COUNTS:
-        columns[role] = columns[f"{role}_unknown"] = None
-        if given[role]:
-            columns[role] = sum((cells.sums(s) for s in of_role[role]), np.zeros(len(cells.kind), np.int64))
-            parts = sum((np.diff(s.at(cuts)) for s in of_role[role]), np.zeros(len(cuts) - 1, np.int64))
-            in_unknown = np.zeros(len(cells.kind), np.int64)
-            np.add.at(in_unknown, cell[unknown], parts[unknown])
-            columns[f"{role}_unknown"] = in_unknown
-    for suffix in ("", "_unknown"):
-        _fill_missing(columns, suffix)
-    none = pl.Series([None] * len(cells.kind), dtype=pl.Int64)
-    filled = {name: none if column is None else pl.Series(column) for name, column in columns.items()}
-    return filled, [s for role in COUNTS for s in of_role[role]]
+def _instants(ns: Ints) -> pl.Series:
+    return pl.Series(ns).cast(UTC_NS)
 
 
 def _fill_missing(columns: dict[str, Ints | None], suffix: str) -> None:
@@ -258,47 +299,29 @@ def _fill_missing(columns: dict[str, Ints | None], suffix: str) -> None:
         columns[f"good{suffix}"] = total
 
 
-def _unknown_parts(cells: Cells, elements: Timeline) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-    """Return cuts at every cell and state, and for each part its cell and whether it is unknown planned time."""
-    cuts = np.unique(np.concatenate([cells.edges, elements.edges]))
-    cell = np.searchsorted(cells.edges, cuts[:-1], "right") - 1
-    code = elements.code[np.searchsorted(elements.edges, cuts[:-1], "right") - 1]
-    return cuts, cell, ((code == UNKNOWN) | (code == UNMAPPED)) & (cells.kind[cell] == calendar.WORK)
-
-
-def _steps(points: Sequence[Point], found: dict[str, Series]) -> list[Steps]:
-    present = [p for p in points if p.point in found]
-    return [integral(found[p.point], p) if p.role.startswith("power.") else steps(found[p.point], p) for p in present]
-
-
-def _meters(points: Sequence[Point]) -> dict[str, list[Point]]:
+def meters_of(points: Sequence[Point]) -> dict[str, list[Point]]:
     """Return the meters of each medium; power is integrated only where no energy meter counts."""
     media = dict.fromkeys(p.medium for p in points if p.medium is not None)
     energy = {m: [p for p in points if p.role == f"energy.{m}"] for m in media}
     return {m: energy[m] or [p for p in points if p.role == f"power.{m}"] for m in media}
 
 
-def _metered(points: Sequence[Point], found: dict[str, Series], cuts: Ints) -> Ints:
+def metered(points: Sequence[Point], found: Mapping[str, Series], cuts: Ints) -> Ints:
     """Return the time between cuts in which every meter's value was known [ns]."""
-    known = np.diff(cuts)
+    time = np.diff(cuts)
     for point in points:
-        rows = found.get(point.point)
-        if rows is not None:  # a word in a meter is no reading
-            rows = replace(rows, good=rows.good & np.isfinite(rows.value))
-        size = 0 if rows is None else len(rows.ts)
-        line = timeline(rows, np.zeros(size, np.int8), point.hold_ns, int(cuts[0]), int(cuts[-1]), unknown=1)
-        known = np.minimum(known, line.durations(cuts, 1)[:, 0])
-    return known
+        rows = found.get(point.point)  # a word in a meter is no reading
+        stretches = known(rows.numeric() if rows is not None else None, point.hold_ns)
+        line = timeline(stretches, 0, int(cuts[0]), int(cuts[-1]), unknown=1)
+        time = np.minimum(time, line.durations(cuts, 1)[:, 0])
+    return time
 
 
-def _events(counters: Sequence[Steps], cells: Cells) -> dict[str, Ints]:
-    def total(name: str) -> Ints:
-        zero = np.zeros(len(cells.kind), np.int64)
-        return sum((s.events(getattr(s, name), cells.edges) for s in counters), zero)
-
+def _events(counters: Sequence[Steps], cells: Cells) -> Columns:
+    nothing = np.zeros(len(cells.kind), np.int64)
     return {
-        "resets": total("reset"),
-        "gap_steps": total("gap"),
-        "refused_steps": total("refused"),
-        "uncertain": total("uncertain"),
+        "resets": sum((s.events(s.resets, cells.edges) for s in counters), nothing),
+        "gap_steps": sum((s.events(s.gaps, cells.edges) for s in counters), nothing),
+        "refused_steps": sum((s.events(s.refused, cells.edges) for s in counters), nothing),
+        "uncertain": sum((s.events(s.refused, cells.edges, s.uncertain) for s in counters), nothing),
     }

@@ -1,17 +1,16 @@
-"""Samples -> intervals: what a point was, from when to when, and when nobody knows.
+"""Samples -> stretches in which a point is known, and timelines: what something was, from when to when.
 
 A good sample holds until the next sample of its point, at most for its `max_hold`; all else is unknown. Rules 1 to 4
-and 7 of docs/kpi-rules.md. Arrays are per point and sorted by time; times are [ns since 1970, UTC].
+of docs/kpi-rules.md. Arrays are per point and sorted by time; times are [ns since 1970, UTC].
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from config.plant import Point
 from config.schema import ELEMENTS, SAMPLE, require
 from config.status import GOOD, SEVERITY_MASK, UNCERTAIN
 
@@ -19,27 +18,49 @@ UNKNOWN = ELEMENTS.index("unknown")
 UNMAPPED = len(ELEMENTS)
 """Code of time in a state that the state map does not name; counted as unknown as well."""
 
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+_LAST = np.iinfo(np.int64).max
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One point's samples: times, values, texts, and whether each is good; arrays of length n."""
+    """One point's samples: times, values, whether each is good, and texts where it has any; arrays of length n."""
 
-    ts: NDArray[np.int64]
+    ts: Ints
     value: NDArray[np.float64]
-    text: pl.Series
-    good: NDArray[np.bool_]
+    good: Bools
+    text: pl.Series | None = None
+
+    def numeric(self) -> "Series":
+        """Return the series with words taken for no reading."""
+        return Series(self.ts, self.value, self.good & np.isfinite(self.value)) if self.text is not None else self
+
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """When a point was known: `begin`, `end`, and the sample `head` that begins it; arrays of length n, in order."""
+
+    begin: Ints
+    end: Ints
+    head: Ints
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """A window cut into intervals of one code each: `edges` of length n + 1, `code` of length n."""
 
-    edges: NDArray[np.int64]
+    edges: Ints
     code: NDArray[np.int8]
 
-    def durations(self, cuts: NDArray[np.int64], codes: int) -> NDArray[np.int64]:
+    def at(self, instants: Ints) -> NDArray[np.int8]:
+        """Return the code at each instant; outside the window that of its border."""
+        found: NDArray[np.int8] = self.code[self._place(instants)]
+        return found
+
+    def durations(self, cuts: Ints, codes: int) -> Ints:
         """Return the time of each code between neighbouring cuts [ns], shape (len(cuts) - 1, codes); exact."""
-        i = np.clip(np.searchsorted(self.edges, cuts, "right") - 1, 0, len(self.code) - 1)
+        i = self._place(cuts)
         lengths = np.diff(self.edges)
         result = np.empty((len(cuts) - 1, codes), np.int64)
         for code in range(codes):
@@ -47,6 +68,14 @@ class Timeline:
             before = np.concatenate([[0], np.cumsum(np.where(mine, lengths, 0))])
             result[:, code] = np.diff(before[i] + np.where(mine[i], cuts - self.edges[i], 0))
         return result
+
+    def runs(self, code: int) -> tuple[Ints, Ints]:
+        """Return where the intervals of a code begin and end."""
+        mine = np.flatnonzero(self.code == code)
+        return self.edges[mine], self.edges[mine + 1]
+
+    def _place(self, instants: Ints) -> Ints:
+        return np.clip(np.searchsorted(self.edges, instants, "right") - 1, 0, len(self.code) - 1)
 
 
 def resolve(samples: pl.DataFrame) -> pl.DataFrame:
@@ -67,78 +96,128 @@ def resolve(samples: pl.DataFrame) -> pl.DataFrame:
 
 def series(resolved: pl.DataFrame, *, uncertain_is_good: bool = False) -> dict[str, Series]:
     """Return each point's arrays from a frame that `resolve` returned."""
-    severity = pl.col("status") & SEVERITY_MASK
-    good = severity == GOOD
-    if uncertain_is_good:
-        good |= severity == UNCERTAIN
-    has_value = pl.col("value").is_not_null() | pl.col("text").is_not_null()
-    frame = resolved.select("point", pl.col("ts").to_physical(), "value", "text", good=good & has_value)
-    found = {}
+    frame = resolved.select("point", pl.col("ts").to_physical(), "value", "text", good=is_good(uncertain_is_good))
     lengths = frame.select(pl.col("point").rle()).unnest("point")
-    start = 0
+    found, start = {}, 0
     for length, point in lengths.iter_rows():
-        part = frame.slice(start, length)
-        found[point] = Series(
-            part["ts"].to_numpy(), part["value"].fill_null(np.nan).to_numpy(), part["text"], part["good"].to_numpy()
-        )
+        found[point] = _series(frame.slice(start, length))
         start += length
     return found
 
 
-def known_until(series: Series, hold: int) -> NDArray[np.int64]:
-    """Return for each sample until when its value is known: its own time where it is not good."""
-    following = np.append(series.ts[1:], np.iinfo(np.int64).max)
-    room = np.iinfo(np.int64).max - hold
-    held = np.where(series.ts > room, np.iinfo(np.int64).max, np.minimum(series.ts, room) + hold)
-    return np.where(series.good, np.minimum(following, held), series.ts)
+def is_good(uncertain_is_good: bool) -> pl.Expr:
+    """Return whether a SAMPLE row is good (rule 2)."""
+    severity = pl.col("status") & SEVERITY_MASK
+    good = severity == GOOD
+    if uncertain_is_good:
+        good |= severity == UNCERTAIN
+    return good & (pl.col("value").is_not_null() | pl.col("text").is_not_null())
 
 
-def timeline(
-    series: Series | None, code: NDArray[np.int8], hold: int, start: int, end: int, unknown: int = UNKNOWN
-) -> Timeline:
-    """Return [start, end) as intervals of the samples' codes, and of `unknown` where none is known.
+def _series(rows: pl.DataFrame) -> Series:
+    text = rows["text"] if rows["text"].null_count() < rows.height else None
+    value = rows["value"].fill_null(np.nan) if rows["value"].has_nulls() else rows["value"]
+    return Series(rows["ts"].to_numpy(), value.to_numpy(), rows["good"].to_numpy(), text)
 
-    `code` holds one code per sample; neighbours of one code become one interval.
-    """
+
+def joined(parts: Sequence[Series]) -> Series:
+    """Return series of one point that follow each other in time as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Series(
+        np.concatenate([p.ts for p in parts]),
+        np.concatenate([p.value for p in parts]),
+        np.concatenate([p.good for p in parts]),
+        texts([p.text for p in parts], [len(p.ts) for p in parts]),
+    )
+
+
+def texts(parts: Sequence[pl.Series | None], heights: Sequence[int]) -> pl.Series | None:
+    """Return texts that follow each other as one column; None where there are none at all."""
+    if all(text is None for text in parts):
+        return None
+    return pl.concat([nulls(n) if text is None else text for text, n in zip(parts, heights, strict=True)])
+
+
+def nulls(height: int) -> pl.Series:
+    """Return a column of texts that are null."""
+    return pl.repeat(None, height, dtype=pl.String, eager=True)
+
+
+def part(series: Series, begin: int, end: int) -> Series:
+    """Return the samples of the positions [begin, end)."""
+    text = None if series.text is None else series.text.slice(begin, end - begin)
+    return Series(series.ts[begin:end], series.value[begin:end], series.good[begin:end], text)
+
+
+def known(series: Series | None, hold: int) -> Stretches:
+    """Return when a point was known, whatever its values."""
+    return _stretches(series, hold, None)
+
+
+def constant(series: Series | None, hold: int) -> Stretches:
+    """Return when a point was known to have one value: each stretch ends where the value changes."""
     if series is None or not len(series.ts):
-        return Timeline(np.array([start, end], np.int64), np.array([unknown], np.int8))
-    n = len(series.ts)
+        return _stretches(series, hold, None)
+    bits = series.value.view(np.int64)
+    turns = bits[1:] != bits[:-1]
+    if series.text is not None:
+        turns |= series.text.ne_missing(series.text.shift(1)).to_numpy()[1:]
+    return _stretches(series, hold, turns)
+
+
+def _stretches(series: Series | None, hold: int, turns: Bools | None) -> Stretches:
+    if series is None or not len(series.ts):
+        none = np.empty(0, np.int64)
+        return Stretches(none, none, none)
+    ts, good = series.ts, series.good
+    # Without sign a difference of more than 292 years is still greater than any hold.
+    ends = np.diff(ts).view(np.uint64) > np.uint64(hold)
+    if turns is not None:
+        ends |= turns
+    if good.all():
+        turning = np.flatnonzero(ends)
+        head, tail = np.append(0, turning + 1), np.append(turning, len(ts) - 1)
+    else:
+        ends |= ~good[1:] | ~good[:-1]
+        head = np.flatnonzero(np.append(True, ends) & good)
+        tail = np.flatnonzero(np.append(ends, True) & good)
+    following = np.where(tail + 1 < len(ts), ts[np.minimum(tail + 1, len(ts) - 1)], _LAST)
+    return Stretches(ts[head], np.minimum(following, np.minimum(ts[tail], _LAST - hold) + hold), head)
+
+
+def timeline(found: Stretches, code: NDArray[np.int8] | int, start: int, end: int, unknown: int = UNKNOWN) -> Timeline:
+    """Return [start, end) as intervals of the stretches' codes, and of `unknown` where none is known.
+
+    code: one a stretch, or one for all; neighbours of one code become one interval.
+    """
+    n = len(found.begin)
     edges = np.empty(2 * n + 2, np.int64)
     codes = np.full(2 * n + 1, unknown, np.int8)
     edges[0], edges[-1] = start, end
-    edges[1:-1:2], edges[2:-1:2] = series.ts, known_until(series, hold)
-    codes[1::2] = np.where(series.good, code, unknown)
+    edges[1:-1:2], edges[2:-1:2] = found.begin, found.end
+    codes[1::2] = code
     np.clip(edges, start, end, out=edges)
+    return merged(edges, codes)
+
+
+def merged(edges: Ints, codes: NDArray[np.int8]) -> Timeline:
+    """Return intervals as a timeline: without empty ones, and neighbours of one code as one."""
     real = np.diff(edges) > 0
-    edges, codes = np.append(edges[:-1][real], end), codes[real]
+    if not real.any():
+        return Timeline(edges[[0, -1]], codes[:1])
+    begin, codes, end = edges[:-1][real], codes[real], edges[-1]
     turns = np.append(True, codes[1:] != codes[:-1])
-    return Timeline(np.append(edges[:-1][turns], end), codes[turns])
+    return Timeline(np.append(begin[turns], end), codes[turns])
 
 
-def state_timeline(
-    series: Series | None, point: Point | None, states: Mapping[str, str], start: int, end: int
-) -> Timeline:
-    """Return an asset's time elements over [start, end): codes are positions in ELEMENTS, or UNMAPPED."""
-    if series is None or point is None:
-        return timeline(None, np.empty(0, np.int8), 0, start, end)
-    return timeline(series, _elements(series, states), point.hold_ns, start, end)
-
-
-def _elements(series: Series, states: Mapping[str, str]) -> NDArray[np.int8]:
-    """Return each sample's code; a state that stays is looked up once."""
-    bits = series.value.view(np.int64)
-    text = series.text.ne_missing(series.text.shift(1)).to_numpy()
-    turns = np.append(True, (bits[1:] != bits[:-1]) | text[1:])
-    heads = np.flatnonzero(turns)
-    codes = _codes(series.value[heads], series.text.gather(heads), states)
-    result: NDArray[np.int8] = np.repeat(codes, np.diff(np.append(heads, len(bits))))
-    return result
-
-
-def _codes(values: NDArray[np.float64], text: pl.Series, states: Mapping[str, str]) -> NDArray[np.int8]:
-    value = pl.Series(values)
+def words(series: Series, rows: Ints) -> pl.Series:
+    """Return what the samples at these positions say as text (rule 7): whole numbers without a point."""
+    value = pl.Series(series.value[rows])
     whole = value.is_finite() & (value == value.round()) & (value.abs() < 2**63)
     as_integer = value.fill_nan(0).cast(pl.Int64, strict=False).cast(pl.String)
-    raw = text.zip_with(text.is_not_null(), as_integer.zip_with(whole, value.cast(pl.String)))
-    codes = {state: ELEMENTS.index(element) for state, element in states.items()}
-    return raw.replace_strict(codes, default=UNMAPPED, return_dtype=pl.Int8).to_numpy()
+    said = as_integer.zip_with(whole, value.cast(pl.String))
+    if series.text is None:
+        return said
+    text = series.text.gather(rows)
+    return text.zip_with(text.is_not_null(), said)

@@ -100,11 +100,13 @@ def test_a_fault_of_plant_toml_ends_a_command_with_its_text_and_78():
     ("old", "new", "told"),
     [
         (",0.5,,\n", ",fast,,\n", "points.csv:3 column max_rate: point press1.total 'fast': must be a number"),
-        ("1000000", "many", "points.csv:7 column modulus: point main.energy 'many': must be a whole number"),
+        ("1000000", "many", "points.csv:7 column modulus: point main.energy 'many': must be a number"),
         ("press1.state,line1/press1,state,line1,ns=2;s=Press1.State,,,,,",
          "press1.state,line1/press1,state,line1,ns=2;s=Press1.State,,,,9,",
          "points.csv:2 column modulus: point press1.state 9: only counters roll over, and the role is state"),
         ("line2/robot1,state", "line2/robot2,state", "did you mean 'line2/robot1'?"),
+        ("1000000", "0", "points.csv:7 column modulus: point main.energy '0': must be more than 0"),
+        ("press1,reject", "press1,since_rest", "column role: point press1.reject 'since_rest': is no role; did you"),
         ("kWh", "kW", "points.csv:7 column unit: point main.energy 'kW': is no unit for role energy.electricity"),
         ("10s,\n", "10,\n", "points.csv:8 column heartbeat: point robot1.state '10': is no number with a unit"),
         (",note\n", ",nota\n", "points.csv:1: column 'nota': is unknown; did you mean 'note'?"),
@@ -241,6 +243,105 @@ def test_a_loaded_plant_cannot_be_changed(tmp_path):
             setattr(part, key, "x")
 
 
+def test_a_modulus_may_have_decimals_as_a_scaled_counter_rolls_over_at_them(tmp_path):
+    plant = load_plant(edited(tmp_path, "points.csv", "1000000", "42949672.96"))
+    assert [point.modulus for point in plant.points if point.modulus] == [42_949_672.96]
+
+
+@pytest.mark.parametrize("role", ["mode", "reason", "since_reset"])
+def test_an_asset_has_one_point_at_most_of_what_is_said_of_it_as_a_whole(tmp_path, role):
+    path = starter(tmp_path) / "points.csv"
+    text = path.read_text(encoding="utf-8").replace("press1,total", f"press1,{role}")
+    path.write_text(text, encoding="utf-8")
+    assert load_plant(tmp_path).points[1].role == role
+    path.write_text(text.replace("press1,reject", f"press1,{role}"), encoding="utf-8")
+    (fault,) = faults(tmp_path)
+    told = (
+        f"points.csv:4 column role: point press1.reject '{role}': asset line1/press1 has its {role} from press1.total"
+    )
+    assert str(fault).startswith(told)
+
+
+def test_micro_stop_and_startup_are_of_the_plant(tmp_path):
+    plant = load_plant(starter(tmp_path))
+    assert (plant.micro_stop, plant.startup) == (120_000_000_000, 600_000_000_000)
+    edited(tmp_path, "plant.toml", '# micro_stop = "120s"', 'micro_stop = "5min"\nstartup = "1h"')
+    plant = load_plant(tmp_path)
+    assert (plant.micro_stop, plant.startup) == (300_000_000_000, 3_600_000_000_000)
+
+
+@pytest.mark.parametrize("region", ["CN", "DE-BY"])
+def test_a_calendar_takes_the_holidays_of_a_country_or_of_a_part_of_one(tmp_path, region):
+    plant = load_plant(edited(tmp_path, "plant.toml", '#   holidays = "CN"', f'holidays = "{region}"'))
+    assert plant.calendars[0].holidays == region
+
+
+def test_an_unknown_country_is_a_fault_at_its_key_with_what_comes_near(tmp_path):
+    (fault,) = faults(edited(tmp_path, "plant.toml", '#   holidays = "CN"', 'holidays = "DE-BX"'))
+    assert re.fullmatch(r"plant\.toml:\d+: calendar\[1\]\.holidays", fault.place)
+    assert str(fault).partition(": holidays ")[2].startswith("'DE-BX': is no country, or part of one, whose holidays")
+    assert "'DE-BY'" in fault.hint
+
+
+def test_a_gateway_without_the_holidays_library_loads_a_plant_that_names_a_country(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "holidays", None)
+    plant = load_plant(edited(tmp_path, "plant.toml", '#   holidays = "CN"', 'holidays = "AT-9"'))
+    assert plant.calendars[0].holidays == "AT-9"
+
+
+def with_states(folder: Path, text: str) -> Path:
+    """Return the starter with a further part of plant.toml."""
+    with (starter(folder) / "plant.toml").open("a", encoding="utf-8") as file:
+        file.write(f"\n{text}\n")
+    return folder
+
+
+def test_the_built_in_maps_of_mtconnect_and_opc_40001_are_refined_by_mode_and_order(tmp_path):
+    refined = load_plant(starter(tmp_path)).refinements
+    assert refined.keys() == {"mtconnect", "opc40001"}
+    (automatic,) = refined["mtconnect"]
+    assert (automatic.element, automatic.becomes) == ("production", "delay")
+    assert set(automatic.mode_not) >= {"AUTOMATIC", "SEMI_AUTOMATIC"}
+    setup, *by_order = refined["opc40001"]
+    assert (setup.element, setup.becomes, setup.mode[:2]) == ("production", "setup", ("2", "Setup"))
+    assert [(one.element, one.order, one.becomes) for one in by_order] == [
+        ("idle", True, "delay"), ("delay", False, "idle"),
+    ]  # fmt: skip
+
+
+def test_a_state_map_of_the_plant_has_refinements_of_its_own_in_their_order(tmp_path):
+    refine = """refine = [
+      { element = "production", mode = ["SETUP", "7"], becomes = "setup" },
+      { element = "delay", order = false, becomes = "idle" },
+    ]"""
+    plant = load_plant(with_states(tmp_path, f'[states.press]\nRUN = "production"\n{refine}'))
+    assert plant.states["press"] == {"RUN": "production"}
+    first, second = plant.refinements["press"]
+    assert (first.mode, first.becomes, second.order, second.becomes) == (("SETUP", "7"), "setup", False, "idle")
+
+
+def test_a_map_in_place_of_a_built_in_one_has_only_the_refinements_that_it_names(tmp_path):
+    plant = load_plant(with_states(tmp_path, '[states.mtconnect]\nACTIVE = "production"'))
+    assert "mtconnect" not in plant.refinements
+
+
+@pytest.mark.parametrize(
+    ("refine", "told"),
+    [
+        ('[{ element = "delay", becomes = "idle" }]', "refine[1]: refine: names neither mode, mode_not nor order"),
+        ('[{ element = "delay", order = true, becomes = "down" }]', "refine[1].becomes: becomes 'down': is not a word"),
+        ('[{ element = "delay", order = true }]', "refine[1].becomes: becomes: is missing"),
+        ('[{ element = "delay", mode = "SETUP", becomes = "idle" }]', "refine[1].mode: mode 'SETUP': must be a list"),
+        ('[{ element = "delay", modes = ["A"], becomes = "idle" }]', "refine[1].modes: key 'modes': is unknown"),
+        ('"production"', "refine: refine: is a list of tables"),
+    ],
+)
+def test_a_refinement_that_says_nothing_or_no_element_is_a_fault_at_its_place(tmp_path, refine, told):
+    text = "".join(str(fault) for fault in faults(with_states(tmp_path, f"[states.press]\nrefine = {refine}")))
+    assert f": states.press.{told}" in text
+    assert text.startswith("plant.toml:")
+
+
 def test_a_plants_own_state_map_replaces_the_built_in_one_of_its_name(tmp_path):
     with (starter(tmp_path) / "plant.toml").open("a", encoding="utf-8") as file:
         file.write('\n[states.default]\nRUN = "production"\n')
@@ -254,6 +355,8 @@ def test_a_plants_own_state_map_replaces_the_built_in_one_of_its_name(tmp_path):
     [
         ('period = "1s"', "period = 5", "source[1].period"),  # would be 5 ns
         ("day_start = 08:00:00", "day_start = 8", "plant.day_start"),  # would be 8 s past midnight
+        ('# micro_stop = "120s"', "micro_stop = 120", "plant.micro_stop"),  # would be 120 ns
+        ('products = "products.csv"', "swaps = 5", "plant.swaps"),
         ('assets = "assets.csv"', "assets = 5", "plant.assets"),
         ('products = "products.csv"', "products = 5", "plant.products"),
         ('weekdays = ["mon"', 'weekdays = ["monday"', "calendar[1].weekdays[1]"),

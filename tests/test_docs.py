@@ -429,7 +429,7 @@ def test_the_picture_of_the_flow_is_an_image_with_a_title_and_a_text_for_those_w
 
 
 def test_the_readmes_count_of_kpis_is_right():
-    (said,) = re.findall(r"\[(\d+) of time, pieces and energy\]", (ROOT / "README.md").read_text("utf-8"))
+    (said,) = re.findall(r"\[(\d+) of time, pieces, losses, maintenance and energy\]", (ROOT / "README.md").read_text("utf-8"))
     assert int(said) == len(catalogued())
 
 

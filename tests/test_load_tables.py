@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from config.faults import ConfigError, Fault
 from config.load import load_plant
 from config.tables import SYNONYMS, read_table
+from kpis.evidence.package import config_files
 from tests.test_config import STARTER, edited, faults, starter
 
 POINTS = list(csv.reader((STARTER / "points.csv").read_text(encoding="utf-8-sig").splitlines()))
@@ -129,6 +130,90 @@ def test_dates_and_times_as_excel_saves_them_are_read(tmp_path):
     path.write_text("date,shift,working,start,end\n2026/10/1,早班,yes,8:00,12:30\n", encoding="utf-8")
     (row,) = load_plant(tmp_path).calendars[0].exception_rows
     assert (row.date.isoformat(), str(row.start), str(row.end)) == ("2026-10-01", "08:00:00", "12:30:00")
+
+
+def swapped(folder: Path, *rows: str, head: str = "point,at,last,first,note") -> Path:
+    """Return the starter with a table of replaced counters and meters."""
+    (starter(folder) / "swaps.csv").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_a_table_of_swaps_is_read_where_it_is_there(tmp_path):
+    plant = load_plant(
+        swapped(tmp_path, "main.energy,2026-03-01T08:00:00+08:00,4711.5,0.2,新表", "press1.total,2026-03-02,,,")
+    )
+    meter, counter = plant.swaps
+    assert (meter.point, meter.at.isoformat(), meter.last, meter.first, meter.note) == (
+        "main.energy", "2026-03-01T08:00:00+08:00", 4711.5, 0.2, "新表",
+    )  # fmt: skip
+    assert (counter.at.isoformat(), counter.last, counter.first) == ("2026-03-02T00:00:00", None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("cell", "read"),
+    [
+        ("2026-03-01 08:00", "2026-03-01T08:00:00"),  # the plant's time
+        ("2026/3/1 8:05", "2026-03-01T08:05:00"),  # as Excel saves it
+        ("2026-03-01T00:00:00Z", "2026-03-01T00:00:00+00:00"),
+        ("2026-03-01 08:00:30.5+08:00", "2026-03-01T08:00:30.500000+08:00"),
+    ],
+)
+def test_the_time_of_a_swap_is_read_with_and_without_an_offset(tmp_path, cell, read):
+    (swap,) = load_plant(swapped(tmp_path, f"main.energy,{cell},,,")).swaps
+    assert swap.at.isoformat() == read
+
+
+def test_chinese_heads_name_the_columns_of_swaps(tmp_path):
+    plant = load_plant(
+        swapped(tmp_path, "main.energy,2026-03-01 08:00,9,1,换表", head="点位,时间,旧表示数,新表示数,备注")
+    )
+    assert [(swap.point, swap.last, swap.first, swap.note) for swap in plant.swaps] == [("main.energy", 9, 1, "换表")]
+
+
+def test_swaps_that_plant_toml_names_must_be_there(tmp_path):
+    (fault,) = faults(edited(tmp_path, "plant.toml", '#   swaps = "swaps.csv"', 'swaps = "meters/swaps.csv"'))
+    assert str(fault).startswith("meters/swaps.csv: file 'swaps.csv': cannot be read: No such file")
+
+
+@pytest.mark.parametrize(
+    ("row", "place", "told"),
+    [
+        ("main.enregy,2026-03-01,,,", "point", "is not in the point table; did you mean 'main.energy'?"),
+        ("press1.state,2026-03-01,,,", "point", "is neither a counter nor a meter: its role is state; remove the row"),
+        ("main.energy,yesterday,,,", "at", "is no date with a time of day; write such as 2026-03-01T08:00:00+08:00"),
+        ("main.energy,20260301,,,", "at", "is no date with a time of day"),  # would be seconds since 1970
+        ("main.energy,2026-02-30 08:00,,,", "at", "is no date with a time of day"),
+        ("main.energy,,,,", "at", "is missing"),
+        ("main.energy,2026-03-01,-1,,", "last", "must be 0.0 or more"),
+        ("main.energy,2026-03-01,,-0.5,", "first", "must be 0.0 or more"),
+        ("main.energy,2026-03-01,many,,", "last", "must be a number"),
+        ("main.energy,2026-03-01,nan,,", "last", "must be a finite number"),
+    ],
+)
+def test_a_faulty_swap_is_told_at_its_cell(tmp_path, row, place, told):
+    (fault,) = faults(swapped(tmp_path, row))
+    assert fault.place == f"swaps.csv:2 column {place}"
+    assert told in str(fault)
+    written = dict(zip(("point", "at", "last", "first"), row.split(","), strict=False))[place]
+    assert str(fault.value) == written
+
+
+def test_two_swaps_of_a_point_at_one_instant_are_a_fault_however_it_is_written(tmp_path):
+    rows = ("main.energy,2026-03-01T08:00:00+08:00,,,", "main.energy,2026-03-01 08:00,,,")
+    (fault,) = faults(swapped(tmp_path, *rows))
+    assert (fault.place, fault.rule) == ("swaps.csv:3 column at", "stands twice")
+
+
+def test_a_point_table_that_cannot_be_read_is_no_fault_of_the_swaps(tmp_path):
+    (swapped(tmp_path, "main.energy,2026-03-01,,,") / "points.csv").unlink()
+    (fault,) = faults(tmp_path)
+    assert fault.place == "points.csv"
+
+
+def test_an_evidence_package_holds_the_swaps_as_it_does_the_other_tables(tmp_path):
+    assert "swaps.csv" not in config_files(starter(tmp_path))
+    swapped(tmp_path, "main.energy,2026-03-01,,,")
+    assert config_files(tmp_path)["swaps.csv"] == (tmp_path / "swaps.csv").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ from connectors.base import SourceLost
 from connectors.modbus.frames import ExceptionReply, Framing, Mbap, Read, Rtu, WrongReply
 from connectors.modbus.units import Rest
 from kpis.compute import Basis, Window, results
-from kpis.facts import demand, facts
+from kpis.demand import demand
+from kpis.facts import facts
 from tests.modbus_peers import READS, SILENT, Bank, Line, crc, rtu_over_tcp, tcp, udp, unspoilt
 from tests.proxy import Proxy, one_byte, pieces, torn
 from tests.running import Asset, Point, Source, lake_of, plant_for, running, settle, until

@@ -34,7 +34,8 @@ from connectors.sim.companion import (
     CompanionServer,
 )
 from connectors.texts import clean, safe
-from kpis.intervals import resolve, series, state_timeline
+from kpis.elements import elements
+from kpis.intervals import resolve, series
 from plantproof import cli
 from tests.servers import free_port, within
 
@@ -460,7 +461,8 @@ def test_the_states_become_the_right_elements(tmp_path, asset, expected):
             got = series(resolve(read_samples(samples).samples))[point.point]
             start = int(got.ts[0])
             end = start + len(expected) * 60_000_000_000
-            line = state_timeline(got, point, plant.states[point.states], start, end)
+            (of_asset,) = [a for a in plant.assets if a.asset == asset]
+            line, _ = elements(plant, of_asset, {point.point: got}, start, end)
             at = [int(line.code[(line.edges[:-1] <= t).nonzero()[0][-1]]) for t in got.ts]
             assert [ELEMENTS[code] for code in at] == list(expected.values())
 

@@ -11,7 +11,8 @@ from config.plant import Asset, Point, Source
 from config.status import GOOD
 from connectors.sim.player import ModbusPlayer, OpcuaPlayer, columns
 from kpis.compute import Basis, Window, results
-from kpis.facts import demand, facts
+from kpis.demand import demand
+from kpis.facts import facts
 from kpis.stores import lake
 from tests.recordings import okuma, shared_data, steel
 from tests.running import lake_of, plant_for, running, until

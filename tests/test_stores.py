@@ -18,8 +18,9 @@ from config.load import load_plant
 from config.plant import Plant, Sink
 from config.schema import SAMPLE
 from config.status import BAD, BAD_NO_COMMUNICATION, GOOD, GOOD_CLAMPED, UNCERTAIN
+from kpis.demand import demand
 from kpis.evidence.package import samples_hash
-from kpis.facts import demand, facts
+from kpis.facts import facts
 from kpis.server.app import make_app
 from kpis.stores import InfluxDB, Lake, StoreError, influxdb, store_of
 from kpis.stores.base import without_receive_time

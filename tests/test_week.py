@@ -13,7 +13,8 @@ from config.plant import Asset, Calendar, Point, Shift, Sink
 from config.schema import SAMPLE
 from config.status import BAD_NO_COMMUNICATION, GOOD, UNCERTAIN
 from kpis.compute import Basis, Window, results, subjects_of
-from kpis.facts import demand, facts
+from kpis.demand import demand
+from kpis.facts import facts
 from kpis.indicators import networking
 from kpis.stores import KINDS, store_of
 from kpis.stores.base import without_receive_time

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
@@ -18,7 +19,8 @@ from config.schema import SAMPLE
 from kpis.calendar import expand, local_ns, to_ns
 from kpis.compute import Basis, Window, results
 from kpis.counters import steps
-from kpis.facts import demand, facts
+from kpis.demand import demand
+from kpis.facts import facts
 from kpis.indicators.energy import standard_coal
 from kpis.intervals import resolve, series
 from plantproof import cli
@@ -184,14 +186,16 @@ def increments(values, **settings):
 
 def test_example_9_a_counter_of_modulus_10000_from_9900_to_100_counted_200():
     counted = increments([9_900, 100], modulus=10_000)
-    assert counted.amount.tolist() == [0, 200_000_000]
-    assert not counted.reset.any()
+    first, last = counted.counted(np.array([0, 1]))
+    assert last - first == 200_000_000
+    assert counted.resets.tolist() == []
 
 
 def test_example_10_a_counter_without_modulus_10_20_10_counted_20_with_one_reset():
     counted = increments([10, 20, 10])
-    assert counted.amount.tolist()[-1] == 20_000_000
-    assert counted.reset.tolist() == [False, True]
+    first, _, last = counted.counted(np.array([0, 1, 2]))
+    assert last - first == 20_000_000
+    assert counted.resets.tolist() == [1]  # the second step
 
 
 @pytest.mark.parametrize(("date", "hours"), [((2026, 3, 28), 7), ((2026, 10, 24), 9), ((2026, 6, 1), 8)])
@@ -222,3 +226,34 @@ def test_example_14_150_kwh_in_30_minutes_are_a_demand_of_300_kw():
     basis = Basis(facts(plant, frame, start, end), demand(plant, frame, start, end))
     rows = results(plant, basis, Window(start, end), ["press"])
     assert dict(rows.select("kpi", "value").iter_rows())["maximum_demand"] == 300.0
+
+
+RUNS = [FIRST + n * dt.timedelta(hours=210) for n in range(6)]
+"""Five runs of 200 h, each followed by ten hours of repair, and the start of a sixth."""
+FAILURES = [row for t in RUNS for row in ((t, "state", 1), (t + dt.timedelta(hours=200), "state", 3))]
+
+
+def mean_times(rows):
+    found = {row["kpi"]: (row["numerator"], row["denominator"], row["value"]) for row in rows}
+    return found["mtbf"], found["mttr"]
+
+
+def test_example_16_1000_hours_with_5_failures_and_50_hours_of_repair():
+    points = (Point(point="state", asset="press", role="state", max_hold="300h"),)
+    plant = Plant(id="p", assets=(Asset(asset="press"),), points=points, states=STATES)
+    frame, start, end = frame_of(FAILURES), to_ns(RUNS[0]), to_ns(RUNS[5])
+    basis = Basis(facts(plant, frame, start, end), demand(plant, frame, start, end))
+    rows = results(plant, basis, Window(start, end), ["press"]).iter_rows(named=True)
+    assert mean_times(rows) == ((1000.0, 5.0, 200.0), (50.0, 5.0, 10.0))
+
+
+def test_the_command_computes_example_16_from_a_file(tmp_path):
+    (tmp_path / "plant.toml").write_text('version = 1\n[plant]\nid = "p"\n', encoding="utf-8")
+    (tmp_path / "assets.csv").write_text("asset\npress\n")
+    (tmp_path / "points.csv").write_text("point,asset,role,max_hold\nstate,press,state,300h\n")
+    lines = [f"{t.isoformat()},{point},{value}" for t, point, value in FAILURES]
+    (tmp_path / "days.csv").write_text("\n".join(["ts,point,value", *lines]))
+    period = ["--from", RUNS[0].isoformat(), "--to", RUNS[5].isoformat(), "--asset", "press"]
+    done = CliRunner().invoke(cli, ["kpi", str(tmp_path), "--samples", str(tmp_path / "days.csv"), *period, "--json"])
+    assert done.exit_code == 0, done.output
+    assert mean_times(json.loads(done.stdout)) == ((1000.0, 5.0, 200.0), (50.0, 5.0, 10.0))

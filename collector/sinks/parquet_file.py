@@ -232,7 +232,7 @@ def _encodings(column: _Column, present: pl.Series, *, thorough: bool) -> Iterat
     strings = column.physical == _BYTE_ARRAY
     dictionary = _words if strings else _numbers
     plain = _plain_strings if strings else _plain_numbers
-    ways = [plain, dictionary] if strings or column.physical == _INT32 else [plain, _split, dictionary]
+    ways = [dictionary, plain] if strings or column.physical == _INT32 else [plain, _split, dictionary]
     if not thorough:
         named = {_PLAIN: plain, _BYTE_STREAM_SPLIT: _split, _RLE_DICTIONARY: dictionary}
         ways = [named[column.live], plain]

@@ -4,17 +4,20 @@ Names and formulas: ISO 22400-2:2014 (GB/T 34044.2-2017). `known` time only on b
 unknown time as lost and as productive at the ideal rate (docs/kpi-rules.md, 15).
 """
 
-import polars as pl
-
 from kpis.catalogue.base import Kpi, divide
-
-APT, UNKNOWN, PBT = pl.col("production"), pl.col("unknown"), pl.col("planned_busy")
-AUPT = pl.col("production") + pl.col("setup")
-IDEAL_TOTAL, IDEAL_GOOD = pl.col("ideal_total"), pl.col("ideal_good")
-PQ, GQ, MISSED = pl.col("total_known"), pl.col("good_known"), pl.col("unknown_pieces")
-CALENDAR = pl.col("calendar")
-# Quality of nothing known: any share is possible, unless no time is unknown.
-_FREE = pl.when(UNKNOWN > 0)
+from kpis.catalogue.terms import (
+    APT,
+    AUPT,
+    CALENDAR,
+    GQ,
+    IDEAL_GOOD,
+    IDEAL_TOTAL,
+    PBT,
+    PQ,
+    UNKNOWN,
+    least_share,
+    most_share,
+)
 
 KPIS = (
     Kpi(
@@ -56,8 +59,8 @@ KPIS = (
         needs=("counts",),
         numerator=GQ,
         denominator=PQ,
-        low=_FREE.then(pl.coalesce(divide(GQ, PQ + MISSED), pl.lit(0.0))).otherwise(divide(GQ, PQ)),
-        high=_FREE.then(pl.coalesce(divide(GQ + MISSED, PQ + MISSED), pl.lit(1.0))).otherwise(divide(GQ, PQ)),
+        low=least_share(GQ, PQ),
+        high=most_share(GQ, PQ),
     ),
     Kpi(
         id="oee",

@@ -22,9 +22,11 @@ from config.plant import Plant
 from config.schema import RESULT, SAMPLE
 from kpis import output
 from kpis.compute import Basis, Window, results, subjects_of
+from kpis.demand import demand
 from kpis.evidence import ledger
-from kpis.facts import demand, facts
+from kpis.facts import facts
 from kpis.indicators import networking
+from kpis.partitions import samples_of
 from kpis.stores import Store, opened
 
 FORMAT = 1
@@ -76,7 +78,7 @@ def build(plant: Plant, place: Path | Store, start: int, end: int) -> bytes:
     where the ledger cannot be read.
     """
     store = opened(place)
-    samples = store.read([p.point for p in plant.points], start, end)
+    samples = samples_of(plant, store, start, end)
     computed = figures(plant, samples, start, end)
     files: dict[str, bytes] = {f"config/{name}": data for name, data in config_files(plant.root).items()}
     stated = output.objects(plant, computed.results)
@@ -116,6 +118,7 @@ def config_files(root: Path) -> dict[str, bytes]:
         plant.get("assets", "assets.csv"),
         plant.get("points", "points.csv"),
         plant.get("products", "products.csv"),
+        plant.get("swaps", "swaps.csv"),
     ]
     named += maps.files(root / plant.get("points", "points.csv"))
     named += [c["exceptions"] for c in table.get("calendar", []) if c.get("exceptions")]

@@ -41,6 +41,7 @@ from kpis.evidence.package import (
 )
 from kpis.facts import facts as compute_facts
 from kpis.indicators import networking
+from kpis.partitions import samples_of
 from kpis.stores import Lake, StoreError
 from kpis.stores.base import without_receive_time
 
@@ -230,7 +231,7 @@ def _check_calendar(content: _Content, report: Report) -> None:
 def _from_lake(content: _Content, lake_path: Path, report: Report) -> None:
     plant, about, start, end = content.plant, content.about, content.start, content.end
     try:
-        samples = Lake(lake_path).read([p.point for p in plant.points], start, end)
+        samples = samples_of(plant, Lake(lake_path), start, end)
     except StoreError as error:
         report.faults.append(f"the lake cannot be read: {error}")
         return

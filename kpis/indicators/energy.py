@@ -41,6 +41,6 @@ def standard_coal(
         raise LookupError(
             f"{', '.join(unknown)}: factor set {factors.id} has no coefficient; it has {', '.join(factors.factors)}"
         )
-    parts = {m: amount / factors.factors[m].per * factors.factors[m].tce for m, amount in consumed.items()}
+    parts = {m: amount / factors.factors[m].per * factors.factors[m].factor for m, amount in consumed.items()}
     total = sum(parts.values(), Decimal(0)) - transformation_output - recovered
     return StandardCoal(parts, total, f"{factors.id} ({factors.year}): {factors.source}")

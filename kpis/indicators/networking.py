@@ -16,7 +16,7 @@ from config.schema import RESULT, UTC_NS
 from config.status import BAD_NO_COMMUNICATION
 from kpis.calendar import WORK, spans
 from kpis.compute import assets_of
-from kpis.intervals import Series, resolve, series, timeline
+from kpis.intervals import Series, known, resolve, series, timeline
 
 STATES = ("connectable", "connected", "evidenced")
 
@@ -67,18 +67,18 @@ def _evidenced_share(plant: Plant, asset: Asset, found: dict[str, Series], start
     """Return the share of planned time in which any point of the asset was known; None without planned time."""
     planned = spans(plant, asset.asset, start, end)
     lines = [
-        timeline(s, np.zeros(len(s.ts), np.int8), p.hold_ns, start, end, unknown=1)
+        timeline(known(s, p.hold_ns), 0, start, end, unknown=1)
         for p in plant.points_of(asset.asset)
         if (s := found.get(p.point)) is not None
     ]
     cuts = np.unique(np.concatenate([planned.edges, *(line.edges for line in lines)]))
     work = planned.kind[np.searchsorted(planned.edges, cuts[:-1], "right") - 1] == WORK
-    known = np.zeros(len(cuts) - 1, np.bool_)
+    told = np.zeros(len(cuts) - 1, np.bool_)
     for line in lines:
-        known |= line.code[np.searchsorted(line.edges, cuts[:-1], "right") - 1] == 0
+        told |= line.code[np.searchsorted(line.edges, cuts[:-1], "right") - 1] == 0
     length = np.diff(cuts)
     total = int(length[work].sum())
-    return int(length[work & known].sum()) / total if total else None
+    return int(length[work & told].sum()) / total if total else None
 
 
 def rates(plant: Plant, table: pl.DataFrame, start: int, end: int, subjects: Sequence[str]) -> pl.DataFrame:

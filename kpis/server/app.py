@@ -1,18 +1,20 @@
 """The REST API over one plant: /health, /api/v1/kpis, /api/v1/indicators."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-import polars as pl
 from fastapi import FastAPI, HTTPException, Query
 
 from config.plant import Plant
 from kpis import output
 from kpis.commands import bounded
 from kpis.compute import Basis, Window, results, subjects_of
-from kpis.facts import demand, facts
+from kpis.factstore import amounts_of
 from kpis.indicators import networking
 from kpis.stores import Store, StoreError, opened
+
+T = TypeVar("T")
 
 Start = Annotated[str, Query(alias="from", description="Date or instant", examples=["2026-11-20"])]
 End = Annotated[str, Query(alias="to", description="Date or instant; exclusive", examples=["2026-11-21"])]
@@ -41,15 +43,16 @@ def make_app(plant: Plant, place: Path | Store) -> FastAPI:
     ) -> list[dict[str, Any]]:
         first, last = _window(plant, start, end)
         subjects = checked(asset)
-        samples = _read(plant, store, first, last)
-        basis = Basis(facts(plant, samples, first, last), demand(plant, samples, first, last))
+        amounts = _said(lambda: amounts_of(plant, store, first, last))
+        basis = Basis(amounts.facts, amounts.demand)
         return output.objects(plant, results(plant, basis, Window(first, last, by), subjects))
 
     @app.get("/api/v1/indicators")
     def indicators(start: Start, end: End, asset: Subjects = None) -> dict[str, Any]:
         first, last = _window(plant, start, end)
         subjects = checked(asset)
-        listed = networking.devices(plant, _read(plant, store, first, last), first, last)
+        samples = _said(lambda: store.read([p.point for p in plant.points], first, last))
+        listed = networking.devices(plant, samples, first, last)
         rows = networking.rates(plant, listed, first, last, subjects)
         return {"results": output.objects(plant, rows), "devices": listed.to_dicts()}
 
@@ -66,8 +69,8 @@ def _window(plant: Plant, start: str, end: str) -> tuple[int, int]:
     return first, last
 
 
-def _read(plant: Plant, store: Store, first: int, last: int) -> pl.DataFrame:
+def _said(read: Callable[[], T]) -> T:
     try:
-        return store.read([p.point for p in plant.points], first, last)
+        return read()
     except StoreError as error:
         raise HTTPException(503, str(error)) from error

@@ -7,6 +7,7 @@ import polars as pl
 
 from config.load import SecretMissing, with_secrets
 from config.plant import Plant
+from kpis.intervals import Series
 from kpis.stores import lake
 from kpis.stores.base import Store, StoreError
 from kpis.stores.influxdb import InfluxDB
@@ -30,6 +31,26 @@ class Lake:
     def read(self, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
         """Return the SAMPLE rows of [start, end) [ns] and their neighbours; raises StoreError."""
         return lake.read(self.folder, points, start, end)
+
+    def rows(self, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
+        """Return the SAMPLE rows of [start, end) [ns]; raises StoreError."""
+        return lake.rows(self.folder, points, start, end)
+
+    def before(self, points: Sequence[str], border: int) -> pl.DataFrame:
+        """Return the rows before an instant [ns] back to each point's nearest good one; raises StoreError."""
+        return lake.before(self.folder, points, border)
+
+    def after(self, points: Sequence[str], border: int) -> pl.DataFrame:
+        """Return the rows from an instant [ns] on up to each point's nearest good one; raises StoreError."""
+        return lake.after(self.folder, points, border)
+
+    def arrays(self, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> dict[str, Series]:
+        """Return the points' samples in [start, end) [ns], one an instant; raises StoreError."""
+        return lake.arrays(self.folder, points, start, end, uncertain_is_good=uncertain_is_good)
+
+    def height(self, start: int, end: int) -> int:
+        """Return about how many rows lie in [start, end) [ns]; raises StoreError."""
+        return lake.height(self.folder, start, end)
 
     def extent(self, points: Sequence[str]) -> tuple[int, int] | None:
         """Return the first and last time of the points' samples [ns]; raises StoreError."""

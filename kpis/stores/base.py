@@ -4,16 +4,18 @@ A counter's increment over the window's border needs the last good row before th
 and what lies between them and the border; they are looked for at most SEARCH_DAYS away.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import polars as pl
 
 from config.schema import SAMPLE
 from config.status import GOOD, SEVERITY_MASK
-from kpis.intervals import resolve
+from kpis.intervals import Series, resolve
 
 SEARCH_DAYS = 31
+"""A sample further away than this says nothing about a window; no increment spans more days (rule 8)."""
 DAY_NS = 86_400_000_000_000
 
 
@@ -33,6 +35,27 @@ class Store(Protocol):
         In no order. Raises StoreError; a result that is returned is whole.
         """
 
+    def rows(self, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
+        """Return the SAMPLE rows of the points in [start, end) [ns since 1970, UTC], in no order; raises StoreError."""
+
+    def before(self, points: Sequence[str], border: int) -> pl.DataFrame:
+        """Return, per point, the rows before an instant [ns since 1970, UTC] back to the nearest good one.
+
+        They are looked for at most SEARCH_DAYS away. Raises StoreError.
+        """
+
+    def after(self, points: Sequence[str], border: int) -> pl.DataFrame:
+        """Return, per point, the rows from an instant [ns since 1970, UTC] on up to the nearest good one.
+
+        They are looked for at most SEARCH_DAYS away. Raises StoreError.
+        """
+
+    def arrays(self, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> dict[str, Series]:
+        """Return the points' samples in [start, end) [ns since 1970, UTC], one an instant; raises StoreError."""
+
+    def height(self, start: int, end: int) -> int:
+        """Return about how many rows lie in [start, end) [ns since 1970, UTC]; raises StoreError."""
+
     def extent(self, points: Sequence[str]) -> tuple[int, int] | None:
         """Return the first and last time of the points' samples [ns since 1970, UTC]; None where there are none.
 
@@ -43,6 +66,30 @@ class Store(Protocol):
 def search_bounds(start: int, end: int) -> tuple[int, int]:
     """Return from when to when neighbours of the window [start, end) are looked for [ns]: whole UTC days."""
     return (start // DAY_NS - SEARCH_DAYS) * DAY_NS, ((end - 1) // DAY_NS + SEARCH_DAYS + 1) * DAY_NS
+
+
+STEPS_S = (300, 3600, 6 * 3600, 24 * 3600, 4 * 24 * 3600)
+"""How far from a border a neighbour is looked for first, then on and on [s]."""
+
+
+def nearest(
+    rows: Callable[[Sequence[str], int, int], pl.DataFrame], points: Sequence[str], border: int, *, last: bool
+) -> pl.DataFrame:
+    """Return, per point, the rows from the border up to the nearest good one: before it, or from it on.
+
+    rows: reads the SAMPLE rows of points in [start, end) [ns since 1970, UTC]. last: before the border.
+    """
+    earliest, latest = search_bounds(border, border)
+    steps = [0, *(s * 1_000_000_000 for s in STEPS_S)]
+    borders = [max(border - s, earliest) for s in steps] if last else [min(border + s, latest) for s in steps]
+    missing, found = list(points), [pl.DataFrame(schema=dict(SAMPLE))]
+    for near, far in itertools.pairwise([*borders, earliest if last else latest]):
+        if near == far or not missing:
+            continue
+        kept, done = up_to_good(rows(missing, min(near, far), max(near, far)), last=last)
+        found.append(kept)
+        missing = [point for point in missing if point not in done]
+    return pl.concat(found)
 
 
 def up_to_good(rows: pl.DataFrame, *, last: bool) -> tuple[pl.DataFrame, set[str]]:

@@ -9,7 +9,6 @@ gives up with what it has so far. So what is there is counted first, as JSON, an
 """
 
 import base64
-import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +21,8 @@ import urllib3
 
 from config.plant import Plant, Sink
 from config.schema import SAMPLE, UTC_NS
-from kpis.stores.base import StoreError, search_bounds, up_to_good
+from kpis.intervals import Series, resolve, series
+from kpis.stores.base import StoreError, nearest
 
 FIELDS = ("value", "text", "status", "special")
 PIECE_ROWS = 500_000
@@ -35,8 +35,6 @@ POINTS = 200
 _SECOND = 1_000_000_000
 _GRAINS = ((3600 * _SECOND, "1h"), (60 * _SECOND, "1m"), (_SECOND, "1s"))
 """By what rows are counted, so that a period can be cut into pieces: [ns], and as InfluxQL writes it."""
-_STEPS = (300, 3600, 6 * 3600, 24 * 3600, 4 * 24 * 3600)
-"""How far from the window a neighbour is looked for first, then on and on [s]."""
 _EVER = (-(2**63) + 2, 2**63 - 2)
 """The times that InfluxDB can hold [ns]."""
 _COLUMNS = {"time": pl.Int64(), "value": pl.Float64(), "status": pl.Int64()}
@@ -86,10 +84,35 @@ class InfluxDB:
 
         Raises StoreError where the server cannot be read, or what it gives is not whole.
         """
-        earliest, latest = search_bounds(start, end)
-        before = self._neighbours(points, [max(start - s * _SECOND, earliest) for s in (0, *_STEPS)] + [earliest])
-        after = self._neighbours(points, [min(end + s * _SECOND, latest) for s in (0, *_STEPS)] + [latest])
-        return pl.concat([before, self._rows(points, start, end), after])
+        return pl.concat([self.before(points, start), self.rows(points, start, end), self.after(points, end)])
+
+    def before(self, points: Sequence[str], border: int) -> pl.DataFrame:
+        """Return, per point, the rows before an instant [ns since 1970, UTC] back to the nearest good one.
+
+        Raises StoreError.
+        """
+        return nearest(self.rows, points, border, last=True)
+
+    def after(self, points: Sequence[str], border: int) -> pl.DataFrame:
+        """Return, per point, the rows from an instant [ns since 1970, UTC] on up to the nearest good one.
+
+        Raises StoreError.
+        """
+        return nearest(self.rows, points, border, last=False)
+
+    def arrays(self, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> dict[str, Series]:
+        """Return the points' samples in [start, end) [ns since 1970, UTC]; raises StoreError."""
+        return series(resolve(self.rows(points, start, end)), uncertain_is_good=uncertain_is_good)
+
+    def height(self, start: int, end: int) -> int:
+        """Return how many rows the plant's points have in [start, end) [ns]; raises StoreError."""
+        points = [point.point for point in self._plant.points]
+        start, end = max(start, _EVER[0]), min(end, _EVER[1])
+        return sum(piece.rows for some in _batches(points) for piece in self._pieces(some, start, end))
+
+    def __reduce__(self) -> tuple[type["InfluxDB"], tuple[Sink, Plant]]:
+        """Hand another process the settings, not the connection."""
+        return InfluxDB, (self._config, self._plant)
 
     def extent(self, points: Sequence[str]) -> tuple[int, int] | None:
         """Return the first and last time of the points' samples [ns since 1970, UTC]; None where there are none.
@@ -103,19 +126,8 @@ class InfluxDB:
                 found += [row["time"] for row in self._json(f"{text} ORDER BY time {order} LIMIT 1")]
         return (min(found), max(found)) if found else None
 
-    def _neighbours(self, points: Sequence[str], borders: Sequence[int]) -> pl.DataFrame:
-        """Return the rows up to the nearest good one of each point, looked for from border to border [ns]."""
-        missing, found = list(points), [_EMPTY]
-        for near, far in itertools.pairwise(borders):
-            if near == far or not missing:
-                continue
-            kept, done = up_to_good(self._rows(missing, min(near, far), max(near, far)), last=far < near)
-            found.append(kept)
-            missing = [point for point in missing if point not in done]
-        return pl.concat(found)
-
-    def _rows(self, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
-        """Return all rows of [start, end) [ns]."""
+    def rows(self, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
+        """Return the SAMPLE rows of the points in [start, end) [ns since 1970, UTC]; raises StoreError."""
         start, end = max(start, _EVER[0]), min(end, _EVER[1])
         frames = [
             self._piece(some, piece) for some in _batches(points) for piece in _joined(self._pieces(some, start, end))
@@ -144,7 +156,7 @@ class InfluxDB:
             if piece.end - piece.start < 2:
                 raise self._error(f"holds more than {PIECE_BYTES} B at one instant; ask for fewer points") from None
             middle = (piece.start + piece.end) // 2
-            return pl.concat([self._rows(points, piece.start, middle), self._rows(points, middle, piece.end)])
+            return pl.concat([self.rows(points, piece.start, middle), self.rows(points, middle, piece.end)])
         try:
             table = _table(body, points)
             rows = _samples(table)

@@ -8,7 +8,7 @@ taken again where one of them went before it was read.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,9 +16,10 @@ import polars as pl
 
 from config.lakefiles import parse, superseded
 from config.schema import SAMPLE, UTC_NS
-from kpis.stores.base import StoreError, up_to_good
+from kpis.intervals import Series, resolve, series
+from kpis.stores.arrays import COLUMNS, gathered
+from kpis.stores.base import StoreError, nearest
 
-SEARCH_DAYS = 31
 TRIES = 20
 """So often a look is taken again because files went meanwhile."""
 _DAY_NS = 86_400_000_000_000
@@ -64,16 +65,78 @@ def read(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFram
 
 
 def _read(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
-    first, last = _day(start), _day(end - 1)
-    known = days(lake)
-    inside = [_scan(lake, [d], points) for d in known if first <= d <= last]
+    window = _rows(lake, points, start, end)
+    return _ordered(pl.concat([_before(lake, points, start), window, _after(lake, points, end)]))
+
+
+def rows(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
+    """Return the SAMPLE rows of the points in [start, end) [ns since 1970, UTC]; raises LakeError."""
+    return _steadily(lake, lambda: _rows(lake, points, start, end))
+
+
+def _rows(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
+    inside = [_scan(lake, [d], points) for d in days(lake) if _day(start) <= d <= _day(end - 1)]
     empty = pl.DataFrame(schema=dict(SAMPLE)).lazy()
-    window = pl.concat([empty, *inside]).filter(_between(start, end)).collect()
-    before = [d for d in reversed(known) if d <= first and (first - d).days <= SEARCH_DAYS]
-    after = [d for d in known if d >= last and (d - last).days <= SEARCH_DAYS]
-    seeds = _neighbours(lake, points, before, pl.col("ts") < _at(start), last=True)
-    closing = _neighbours(lake, points, after, pl.col("ts") >= _at(end), last=False)
-    return _ordered(pl.concat([seeds, window, closing]))
+    return pl.concat([empty, *inside]).filter(_between(start, end)).collect()
+
+
+def before(lake: Path, points: Sequence[str], border: int) -> pl.DataFrame:
+    """Return, per point, the rows before an instant [ns since 1970, UTC] back to the nearest good one.
+
+    They are looked for at most SEARCH_DAYS away. Raises LakeError.
+    """
+    return _steadily(lake, lambda: _before(lake, points, border))
+
+
+def _before(lake: Path, points: Sequence[str], border: int) -> pl.DataFrame:
+    return nearest(lambda *window: _rows(lake, *window), points, border, last=True)
+
+
+def after(lake: Path, points: Sequence[str], border: int) -> pl.DataFrame:
+    """Return, per point, the rows from an instant [ns since 1970, UTC] on up to the nearest good one.
+
+    They are looked for at most SEARCH_DAYS away. Raises LakeError.
+    """
+    return _steadily(lake, lambda: _after(lake, points, border))
+
+
+def _after(lake: Path, points: Sequence[str], border: int) -> pl.DataFrame:
+    return nearest(lambda *window: _rows(lake, *window), points, border, last=False)
+
+
+def arrays(lake: Path, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> dict[str, Series]:
+    """Return the points' samples in [start, end) [ns since 1970, UTC], one an instant; raises LakeError."""
+    return _steadily(lake, lambda: _arrays(lake, points, start, end, uncertain_is_good))
+
+
+def _arrays(lake: Path, points: Sequence[str], start: int, end: int, uncertain_is_good: bool) -> dict[str, Series]:
+    wanted = [d for d in days(lake) if _day(start) <= d <= _day(end - 1)]
+    paths = [path for day in wanted for path in files(lake, day)]
+    if not paths:
+        return {}
+    scan = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
+    if start % _DAY_NS or end % _DAY_NS:
+        scan = scan.filter(_between(start, end))
+    texts = scan.select(pl.col("text").count()).collect().item()  # a column of nulls takes as long to read as any
+    frame = scan.select([*COLUMNS, "text"] if texts else list(COLUMNS)).collect()
+    found, disordered = gathered(frame, set(points), uncertain_is_good=uncertain_is_good)
+    if disordered:
+        ordered = resolve(_rows(lake, disordered, start, end))
+        found |= series(ordered, uncertain_is_good=uncertain_is_good)
+    return found
+
+
+def height(lake: Path, start: int, end: int) -> int:
+    """Return how many rows the days have that [start, end) [ns since 1970, UTC] touches; raises LakeError."""
+    wanted = [d for d in days(lake) if _day(start) <= d <= _day(end - 1)]
+    return _steadily(lake, lambda: _height([path for day in wanted for path in files(lake, day)]))
+
+
+def _height(paths: Sequence[Path]) -> int:
+    if not paths:
+        return 0
+    count: int = pl.scan_parquet(list(paths), hive_partitioning=False, glob=False).select(pl.len()).collect().item()
+    return count
 
 
 def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
@@ -129,21 +192,6 @@ def _extent(lake: Path, points: Sequence[str]) -> tuple[int, int] | None:
     )
     first, last = ends.collect().row(0)
     return None if first is None else (first, last)
-
-
-def _neighbours(
-    lake: Path, points: Sequence[str], towards: Iterable[dt.date], where: pl.Expr, *, last: bool
-) -> pl.DataFrame:
-    """Return, per point, the rows from the window's border to the nearest good row outside it."""
-    missing, found = list(points), [pl.DataFrame(schema=dict(SAMPLE))]
-    for day in towards:
-        if not missing:
-            break
-        rows = _scan(lake, [day], missing).filter(where).collect()
-        kept, done = up_to_good(rows, last=last)
-        found.append(kept)
-        missing = [point for point in missing if point not in done]
-    return pl.concat(found)
 
 
 def _scan(lake: Path, wanted: Sequence[dt.date], points: Sequence[str]) -> pl.LazyFrame:

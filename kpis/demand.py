@@ -1,0 +1,51 @@
+"""Samples -> what meters counted per demand interval. Rule 19 of docs/kpi-rules.md."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from config.plant import Asset, Plant
+from config.schema import DEMAND, NS, UTC_NS
+from kpis.counters import counted
+from kpis.facts import metered, meters_of
+from kpis.intervals import Ints, Series, resolve, series
+
+
+def demand(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
+    """Return the DEMAND rows of [start, end) [ns since 1970, UTC]: the intervals that lie in it as a whole."""
+    found = series(resolve(samples), uncertain_is_good=plant.uncertain == "good")
+    return of_series(plant, plant.assets, found, start, end)
+
+
+def of_series(plant: Plant, assets: Sequence[Asset], found: Mapping[str, Series], start: int, end: int) -> pl.DataFrame:
+    """Return the DEMAND rows of the assets' meters; found: samples as for `kpis.facts.Accounts.window`."""
+    cuts = intervals(plant, start, end)
+    frames = [pl.DataFrame(schema=dict(DEMAND))]
+    if len(cuts) < 2:
+        return frames[0]
+    for asset in assets:
+        for medium, points in meters_of(plant.points_of(asset.asset)).items():
+            nothing = np.zeros(len(cuts) - 1, np.int64)
+            columns = {
+                "start": pl.Series(cuts[:-1]).cast(UTC_NS),
+                "quantity": sum((np.diff(s.at(cuts)) for s in counted(plant, points, found)), nothing),
+                "metered": pl.Series(metered(points, found, cuts)).cast(NS),
+            }
+            interval = pl.lit(plant.demand_interval).cast(NS)
+            named = {"asset": pl.lit(asset.asset), "medium": pl.lit(medium), "interval": interval}
+            frames.append(pl.DataFrame(columns).with_columns(**named).select(list(DEMAND)))
+    return pl.concat(frames)
+
+
+def intervals(plant: Plant, start: int, end: int) -> Ints:
+    """Return the borders of the demand intervals that lie in [start, end) as a whole [ns since 1970, UTC]."""
+    length = plant.demand_interval
+    first = start + -(start + phase(plant, start)) % length
+    return np.arange(first, end + 1, length, dtype=np.int64)
+
+
+def phase(plant: Plant, at: int) -> int:
+    """Return what the plant's clock, in its standard time, is ahead of UTC at an instant [ns]."""
+    local = pl.Series([at]).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(plant.timezone)
+    return int(local.dt.base_utc_offset().dt.total_seconds().item()) * 1_000_000_000

@@ -1,0 +1,327 @@
+"""A store's samples -> facts, one stretch of time after the other, in memory that does not grow with the period.
+
+Facts of a period are the sum of the facts of its parts. Each part needs a little of what lies around it; what lies
+before is carried along, what lies after is the head of the next part, which is read meanwhile.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from config.plant import Asset, Plant
+from config.schema import DEMAND, FACT
+from kpis import states
+from kpis.demand import of_series, phase
+from kpis.elements import ROLES, elements
+from kpis.facts import Accounts
+from kpis.intervals import Ints, Series, joined, part, resolve, series
+from kpis.stores.base import DAY_NS, SEARCH_DAYS, Store
+
+PART_ROWS = 8_000_000
+"""About so many samples are looked at together."""
+HOUR_NS = 3_600_000_000_000
+_LOOKS = (HOUR_NS, 6 * HOUR_NS, DAY_NS, 4 * DAY_NS, SEARCH_DAYS * DAY_NS)
+"""How far back the beginning of a stop is looked for, on and on [ns]."""
+
+_NEAR = 1000
+"""A good sample is looked for among so many first."""
+
+Found = dict[str, Series]
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What a period holds: FACT and DEMAND rows."""
+
+    facts: pl.DataFrame
+    demand: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The amounts of a stretch of time, and what tells the samples around it from any others."""
+
+    start: int
+    end: int
+    amounts: Amounts
+    before: str
+    after: str
+    carried: str
+    """What the part that follows would have as `before`."""
+    leading: str
+    """What the part that comes before would have as `after`."""
+
+
+def of_store(plant: Plant, store: Store, start: int, end: int, executor: Executor | None = None) -> Amounts:
+    """Return the facts and demand of [start, end) [ns since 1970, UTC] of all of the plant's assets.
+
+    executor: computes parts of the period side by side, each of which reads what it needs.
+    Raises StoreError where the samples cannot be read.
+    """
+    borders = parts(plant, store, start, end)
+    if executor is None:
+        return together([each.amounts for each in Pass(plant, store).over(borders)])
+    pairs = list(itertools.pairwise(borders))
+    n = len(pairs)
+    found = executor.map(_alone, [plant] * n, [store] * n, pairs)
+    return together(list(found))
+
+
+def _alone(plant: Plant, store: Store, borders: tuple[int, int]) -> Amounts:
+    return together([each.amounts for each in Pass(plant, store).over(borders)])
+
+
+def together(amounts: Sequence[Amounts]) -> Amounts:
+    """Return amounts of periods that follow each other as one; their rows stay apart."""
+    facts = [pl.DataFrame(schema=dict(FACT)), *(each.facts for each in amounts)]
+    demand = [pl.DataFrame(schema=dict(DEMAND)), *(each.demand for each in amounts)]
+    return Amounts(pl.concat(facts, how="diagonal"), pl.concat(demand))
+
+
+def samples_of(plant: Plant, store: Store, start: int, end: int) -> pl.DataFrame:
+    """Return the SAMPLE rows from which `kpis.facts.facts` computes [start, end) [ns since 1970, UTC] exactly.
+
+    Raises StoreError where the samples cannot be read.
+    """
+    through = Pass(plant, store)
+    frames = [store.read(through.points, start - through.margin, end + through.margin)]
+    for asset, began in through.open_stops(through.seeds(start), through.head(start), start).items():
+        if began < start - through.margin:
+            points = [p.point for p in plant.points_of(asset) if p.role in ROLES]
+            frames += [store.before(points, began), store.rows(points, began, start - through.margin)]
+    return pl.concat(frames).unique(maintain_order=True) if len(frames) > 1 else frames[0]
+
+
+def parts(plant: Plant, store: Store, start: int, end: int) -> list[int]:
+    """Return the borders of the parts of [start, end) [ns since 1970, UTC]: days, or hours where days are too large.
+
+    They lie where a demand interval begins, so that none is cut.
+    """
+    shift = -phase(plant, start) % plant.demand_interval
+    borders = [start]
+    for day in range(start // DAY_NS, -(-end // DAY_NS)):
+        rows = store.height(max(day * DAY_NS, start), min((day + 1) * DAY_NS, end))
+        hours = next((h for h in (24, 12, 8, 6, 4, 3, 2) if rows * h / 24 <= PART_ROWS), 1)
+        for hour in range(0, 24, hours):
+            at = day * DAY_NS + hour * HOUR_NS
+            at -= (at - shift) % plant.demand_interval
+            if borders[-1] < at < end:
+                borders.append(at)
+    return [*borders, end]
+
+
+@dataclass(slots=True)
+class Pass:
+    """One way through a store, forwards in time."""
+
+    plant: Plant
+    store: Store
+    margin: int = 0
+    points: list[str] = field(default_factory=list)
+    ahead: dict[str, "_Ahead"] = field(default_factory=dict)
+    """What was found of points whose next good sample is far away."""
+
+    def __post_init__(self) -> None:
+        """Work out what a part needs of its neighbours."""
+        self.margin = states.margin(self.plant)
+        self.points = [point.point for point in self.plant.points]
+
+    def over(self, borders: Sequence[int]) -> Iterator[Part]:
+        """Yield each part between neighbouring borders."""
+        pairs = list(itertools.pairwise(borders))
+        with ThreadPoolExecutor(1) as reader:
+            coming = self._read(reader, pairs[0])
+            before = self.seeds(borders[0])
+            ahead = self._head(coming.result(), *pairs[0])
+            accounts = Accounts(self.plant, self.plant.assets, self.open_stops(before, ahead, borders[0]))
+            for place, (start, end) in enumerate(pairs):
+                current, carried = coming.result(), digest(before, accounts.stops)
+                if place + 1 < len(pairs):
+                    coming = self._read(reader, pairs[place + 1])
+                    following = self._head(coming.result(), end, pairs[place + 1][1])
+                else:
+                    following = self.head(end)
+                found = {p: joined(s) for p in self.points if (s := _present(p, before, current, following))}
+                amounts = Amounts(
+                    accounts.window(found, start, end), of_series(self.plant, self.plant.assets, found, start, end)
+                )
+                before = self._tail({p: joined(s) for p in self.points if (s := _present(p, before, current))}, end)
+                known = carried, digest(following), digest(before, accounts.stops), digest(ahead)
+                ahead = following
+                yield Part(start, end, amounts, *known)
+
+    def around(self, border: int) -> tuple[str, str]:
+        """Return what a part that begins at the border would have as `before`, and one that ends there as `after`."""
+        before, following = self.seeds(border), self.head(border)
+        return digest(before, self.open_stops(before, following, border)), digest(following)
+
+    def head(self, border: int) -> Found:
+        """Return what a part that ends at the border needs of the time after it."""
+        return self._trimmed(self._after(self.points, border, {}), border)
+
+    def _read(self, reader: ThreadPoolExecutor, pair: tuple[int, int]) -> Future[Found]:
+        return reader.submit(self._arrays, *pair)
+
+    def _arrays(self, start: int, end: int) -> Found:
+        return self.store.arrays(self.points, start, end, uncertain_is_good=self.plant.uncertain == "good")
+
+    def _of(self, rows: pl.DataFrame) -> Found:
+        return series(resolve(rows), uncertain_is_good=self.plant.uncertain == "good")
+
+    def seeds(self, border: int) -> Found:
+        """Return what a part that begins at the border needs of the time before it."""
+        near = self.store.rows(self.points, border - self.margin, border)
+        found = self._of(pl.concat([self.store.before(self.points, border - self.margin), near]))
+        told = [p.point for p in self.plant.points if p.role == "since_reset"]
+        first = min((int(s.ts[0]) for s in found.values()), default=border)
+        if told and first < border - self.margin:
+            # The machine's word on the reset before a counter's last good sample.
+            found |= self._of(pl.concat([self.store.before(told, first), self.store.rows(told, first, border)]))
+        return self._tail(found, border)
+
+    def open_stops(self, before: Found, following: Found, border: int) -> dict[str, int]:
+        """Return when the stops began that go on at the border [ns], by asset."""
+        found = {}
+        for asset in self.plant.assets:
+            points = [p.point for p in self.plant.points_of(asset.asset) if p.role in ROLES]
+            own = {point: joined(s) for point in points if (s := _present(point, before, following))}
+            began = self._stop_began(asset, points, own, border)
+            if began is not None:
+                found[asset.asset] = began
+        return found
+
+    def _stop_began(self, asset: Asset, points: Sequence[str], own: Found, border: int) -> int | None:
+        for look in (0, *_LOOKS):
+            if look:
+                later = self.store.rows(points, border - look, border + self.margin + 1)
+                own = self._of(pl.concat([self.store.before(points, border - look), later]))
+            line, _ = elements(self.plant, asset, own, border, border + 1)
+            begin, end = line.runs(states.DELAY)
+            if not len(begin) or end[-1] <= border or begin[-1] >= border:
+                return None
+            if begin[-1] > line.edges[0] or look == _LOOKS[-1]:
+                return int(begin[-1])
+        return None
+
+    def _head(self, coming: Found, border: int, end: int) -> Found:
+        """Return what a part needs of the time after it, from the part that follows."""
+        found = self._trimmed(coming, border)
+        near = [p for p, rows in found.items() if int(rows.ts[-1]) >= border + self.margin]
+        missing = [point for point in self.points if point not in near]
+        far = self._trimmed(self._after(missing, border, coming, end), border)
+        return {point: found[point] for point in near} | far
+
+    def _trimmed(self, found: Found, border: int) -> Found:
+        """Return the samples of the margin after the border, and those up to the next good one after it."""
+        kept = {}
+        for point, rows in found.items():
+            k = int(np.searchsorted(rows.ts, border + self.margin, "left"))
+            good = _first_good(rows, k)
+            if good is not None and int(rows.ts[good]) < border + SEARCH_DAYS * DAY_NS:
+                kept[point] = part(rows, 0, good + 1)
+            elif k:
+                kept[point] = part(rows, 0, k)
+        return kept
+
+    def _after(self, points: Sequence[str], border: int, coming: Found, end: int | None = None) -> Found:
+        """Return what lies after the border, of points without a good sample between their margin and `end`."""
+        start = border if end is None else end
+        until = max(border + self.margin, start)
+        wanted = [p for p in points if p not in self.ahead or not self.ahead[p].tells(start, until)]
+        if wanted:
+            found = self._of(pl.concat([self.store.rows(wanted, start, until), self.store.after(wanted, until)]))
+            self.ahead |= {p: _Ahead(start, found.get(p, _NO_ROWS)) for p in wanted}
+        far = {p: self.ahead[p].beginning(start) for p in points}
+        return {p: joined(s) for p in points if (s := _present(p, coming, far))}
+
+    def _tail(self, found: Found, border: int) -> Found:
+        """Return the samples of the margin before the border, and those back to the last good one before it."""
+        kept, first = {}, border
+        for point, rows in found.items():
+            k = int(np.searchsorted(rows.ts, border - self.margin, "left"))
+            good = _last_good(rows, k)
+            if good is not None and int(rows.ts[good]) >= border - SEARCH_DAYS * DAY_NS:
+                k = good
+            if k < len(rows.ts):
+                kept[point] = part(rows, k, len(rows.ts))
+                first = min(first, int(rows.ts[k]))
+        for told in (p.point for p in self.plant.points if p.role == "since_reset" and p.point in found):
+            rows = found[told]
+            good = _last_good(rows, int(np.searchsorted(rows.ts, first, "right")))
+            kept[told] = part(rows, good or 0, len(rows.ts))
+        return kept
+
+
+def digest(found: Found, stops: Mapping[str, int] | None = None) -> str:
+    """Return what tells samples, and the stops that go on, from any others."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for point in sorted(found):
+        rows = found[point]
+        hashed.update(f"{point}\0{len(rows.ts)}\0".encode())
+        for array in (rows.ts, rows.value, rows.good):
+            hashed.update(np.ascontiguousarray(array).tobytes())
+        if rows.text is not None and rows.text.null_count() < len(rows.ts):
+            hashed.update(repr(rows.text.to_list()).encode())
+    hashed.update(repr(sorted((stops or {}).items())).encode())
+    return hashed.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """All rows of a point from an instant on up to its next good one, or for SEARCH_DAYS where there is none."""
+
+    start: int
+    rows: Series
+
+    def tells(self, start: int, until: int) -> bool:
+        """Return whether it holds what comes from `start` on, with a good sample from `until` on if there is any.
+
+        Where none is, what lies further away than SEARCH_DAYS is too far from the last good one to matter.
+        """
+        if start < self.start:
+            return False
+        usable = _usable(self.rows)
+        if len(usable):
+            return int(self.rows.ts[usable[-1]]) >= until
+        return start < self.start + SEARCH_DAYS * DAY_NS
+
+    def beginning(self, start: int) -> Series:
+        """Return its rows from an instant on."""
+        return part(self.rows, int(np.searchsorted(self.rows.ts, start, "left")), len(self.rows.ts))
+
+
+_NO_ROWS = Series(np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_))
+
+
+def _present(point: str, *where: Mapping[str, Series]) -> list[Series]:
+    return [found[point] for found in where if point in found and len(found[point].ts)]
+
+
+def _usable(rows: Series) -> Ints:
+    usable = rows.good & np.isfinite(rows.value)
+    if rows.text is not None:
+        usable |= rows.good & rows.text.is_not_null().to_numpy()
+    return np.flatnonzero(usable)
+
+
+def _first_good(rows: Series, at: int) -> int | None:
+    """Return the position of the first good sample from a position on."""
+    for far in (at + _NEAR, len(rows.ts)):
+        later = _usable(part(rows, at, min(far, len(rows.ts))))
+        if len(later):
+            return at + int(later[0])
+    return None
+
+
+def _last_good(rows: Series, at: int) -> int | None:
+    """Return the position of the last good sample before a position."""
+    for first in (max(at - _NEAR, 0), 0):
+        earlier = _usable(part(rows, first, at))
+        if len(earlier):
+            return first + int(earlier[-1])
+    return None
