@@ -44,7 +44,9 @@ class Steps:
 
     ts: Ints
     value: NDArray[np.float64]
-    """What the samples say [1e-6 units], not yet rounded."""
+    """What the samples say."""
+    scale: float = 1.0
+    """How many millionths of the canonical unit the value counts in."""
     bent: Ints = field(default_factory=_none)
     """The steps that count another amount than the difference of their samples."""
     bend: Ints = field(default_factory=_none)
@@ -57,7 +59,7 @@ class Steps:
 
     def counted(self, samples: Ints) -> Ints:
         """Return what was counted up to samples, by position, from some fixed start [1e-6 units]."""
-        plain = np.rint(self.value[samples]).astype(np.int64)
+        plain = _rounded(self.value[samples], self.scale)
         if not len(self.bent):
             return plain
         bent: Ints = plain + np.append(0, self.bend)[np.searchsorted(self.bent, samples, "left")]
@@ -93,22 +95,29 @@ def steps(series: Series, point: Point, since_reset: Series | None = None, chang
     since_reset: the samples of the asset's point of that role [s]. changes: when it was replaced, in order of time.
     """
     scale = float(factor(point) * MICRO)
-    scaled = series.value * scale
-    usable = series.good & (np.abs(scaled) < _LIMIT)  # false for what is no number
-    if usable.all():
-        kept, ts = None, series.ts
-    else:
-        kept = np.flatnonzero(usable)
-        ts, scaled = series.ts[kept], scaled[kept]
+    kept = _unusable(series, _LIMIT / scale)
+    ts, value = (series.ts, series.value) if kept is None else (series.ts[kept], series.value[kept])
     if len(ts) < 2:
-        return Steps(ts, scaled)
+        return Steps(ts, value, scale)
     length = np.diff(ts)
-    gap = length.view(np.uint64) > np.uint64(point.hold_ns)
+    gaps = np.flatnonzero(length.view(np.uint64) > np.uint64(point.hold_ns))
     if kept is not None:
-        gap |= np.diff(kept) > 1
+        gaps = np.union1d(gaps, np.flatnonzero(np.diff(kept) > 1))
     told = None if since_reset is None else _reset_between(since_reset, ts)
-    odd = _Odd(point, scale, ts, scaled, told, changes)
-    return odd.steps(np.flatnonzero(gap))
+    return _Odd(point, scale, ts, value, told, changes).steps(gaps, int(length.min()))
+
+
+def _unusable(series: Series, limit: float) -> Ints | None:
+    """Return the positions of the samples that are good numbers; None where all are."""
+    value = series.value
+    if len(value) and series.good.all() and value.min() > -limit and value.max() < limit:
+        return None
+    return np.flatnonzero(series.good & (np.abs(value) < limit))  # false for what is no number
+
+
+def _rounded(value: NDArray[np.float64], scale: float) -> Ints:
+    rounded: Ints = np.rint(value * scale).astype(np.int64)
+    return rounded
 
 
 def _reset_between(since_reset: Series, ts: Ints) -> NDArray[np.int8]:
@@ -130,20 +139,21 @@ class _Odd:
         point: Point,
         scale: float,
         ts: Ints,
-        scaled: NDArray[np.float64],
+        value: NDArray[np.float64],
         told: NDArray[np.int8] | None,
         changes: Sequence[Change],
     ) -> None:
-        self.point, self.scale, self.ts, self.scaled, self.told = point, scale, ts, scaled, told
+        self.point, self.scale, self.ts, self.value, self.told = point, scale, ts, value, told
         self.modulus = None if point.modulus is None else round(point.modulus * scale)
         places = [int(np.searchsorted(ts, change.at, "left")) - 1 for change in changes]
         self.changes = [(k, change) for k, change in zip(places, changes, strict=True) if 0 <= k < len(ts) - 1]
 
-    def steps(self, gaps: Ints) -> Steps:
-        k = self._candidates(gaps)
+    def steps(self, gaps: Ints, shortest: int) -> Steps:
+        """Return the steps; gaps: those that cross one. shortest: the least time between two samples [ns]."""
+        k = self._candidates(gaps, shortest)
         if not len(k):
-            return Steps(self.ts, self.scaled, gaps=gaps)
-        before, value = (np.rint(self.scaled[at]).astype(np.int64) for at in (k, k + 1))
+            return Steps(self.ts, self.value, self.scale, gaps=gaps)
+        before, value = (_rounded(self.value[at], self.scale) for at in (k, k + 1))
         plain = value - before
         step, reset, refused = self._drops(k, plain, value)
         self._replaced(k, before, value, step, reset, refused)
@@ -155,7 +165,8 @@ class _Odd:
         bent = step != plain
         return Steps(
             self.ts,
-            self.scaled,
+            self.value,
+            self.scale,
             bent=k[bent],
             bend=np.cumsum((step - plain)[bent]),
             resets=k[reset],
@@ -164,12 +175,14 @@ class _Odd:
             uncertain=uncertain[refused],
         )
 
-    def _candidates(self, gaps: Ints) -> Ints:
-        difference = np.diff(self.scaled)
+    def _candidates(self, gaps: Ints, shortest: int) -> Ints:
+        difference = np.diff(self.value)
         odd = difference < 0
         if self.point.max_rate is not None:
             # A margin for rounding: the steps that are looked at are compared as integers.
-            odd |= difference + 1.0 > self._rate() * np.diff(self.ts) * (1 - 1e-9)
+            rate, margin = self.point.max_rate / NS_PER_SECOND * (1 - 1e-9), 1 / self.scale
+            if difference.max() + margin > rate * shortest:
+                odd |= difference + margin > rate * np.diff(self.ts)
         if self.told is not None:
             odd |= self.told == 1
         odd[[k for k, _ in self.changes]] = True
@@ -180,9 +193,6 @@ class _Odd:
         """Return which steps lead over so much time that they count nothing (rule 8)."""
         far: Bools = (self.ts[k + 1] - self.ts[k]).view(np.uint64) > np.uint64(LONGEST_NS)
         return far
-
-    def _rate(self) -> float:
-        return (self.point.max_rate or 0.0) * self.scale / NS_PER_SECOND
 
     def _fastest(self, k: Ints) -> NDArray[np.float64]:
         return (self.point.max_rate or 0.0) * self.scale * ((self.ts[k + 1] - self.ts[k]) / NS_PER_SECOND)

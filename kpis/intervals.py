@@ -20,6 +20,7 @@ UNMAPPED = len(ELEMENTS)
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+_ALL_GOOD: Bools = np.ones(2**16, np.bool_)
 _LAST = np.iinfo(np.int64).max
 
 
@@ -130,6 +131,15 @@ def joined(parts: Sequence[Series]) -> Series:
         np.concatenate([p.good for p in parts]),
         texts([p.text for p in parts], [len(p.ts) for p in parts]),
     )
+
+
+def all_good(length: int) -> Bools:
+    """Return a mask of samples that are all good; it is shared, and not to be written to."""
+    global _ALL_GOOD  # noqa: PLW0603  grows to the longest that was asked for
+    if len(_ALL_GOOD) < length:
+        _ALL_GOOD = np.ones(length, np.bool_)
+        _ALL_GOOD.flags.writeable = False
+    return _ALL_GOOD[:length]
 
 
 def texts(parts: Sequence[pl.Series | None], heights: Sequence[int]) -> pl.Series | None:

@@ -7,7 +7,7 @@ before is carried along, what lies after is the head of the next part, which is 
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,8 @@ from kpis import states
 from kpis.demand import of_series, phase
 from kpis.elements import ROLES, elements
 from kpis.facts import Accounts
-from kpis.intervals import Ints, Series, joined, part, resolve, series
+from kpis.intervals import Series, joined, part, resolve, series
+from kpis.stores.arrays import Found, Stretch, Workspace, usable
 from kpis.stores.base import DAY_NS, SEARCH_DAYS, Store
 
 PART_ROWS = 8_000_000
@@ -30,8 +31,6 @@ _LOOKS = (HOUR_NS, 6 * HOUR_NS, DAY_NS, 4 * DAY_NS, SEARCH_DAYS * DAY_NS)
 
 _NEAR = 1000
 """A good sample is looked for among so many first."""
-
-Found = dict[str, Series]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,26 +133,32 @@ class Pass:
     def over(self, borders: Sequence[int]) -> Iterator[Part]:
         """Yield each part between neighbouring borders."""
         pairs = list(itertools.pairwise(borders))
+        workspace = Workspace()
         with ThreadPoolExecutor(1) as reader:
-            coming = self._read(reader, pairs[0])
-            before = self.seeds(borders[0])
-            ahead = self._head(coming.result(), *pairs[0])
+            read = self._read_ahead(reader, pairs)
+            current, before = next(read), self.seeds(borders[0])
+            ahead = self._head(current, *pairs[0])
             accounts = Accounts(self.plant, self.plant.assets, self.open_stops(before, ahead, borders[0]))
-            for place, (start, end) in enumerate(pairs):
-                current, carried = coming.result(), digest(before, accounts.stops)
-                if place + 1 < len(pairs):
-                    coming = self._read(reader, pairs[place + 1])
-                    following = self._head(coming.result(), end, pairs[place + 1][1])
-                else:
-                    following = self.head(end)
-                found = {p: joined(s) for p in self.points if (s := _present(p, before, current, following))}
-                amounts = Amounts(
-                    accounts.window(found, start, end), of_series(self.plant, self.plant.assets, found, start, end)
-                )
-                before = self._tail({p: joined(s) for p in self.points if (s := _present(p, before, current))}, end)
-                known = carried, digest(following), digest(before, accounts.stops), digest(ahead)
-                ahead = following
-                yield Part(start, end, amounts, *known)
+            for (start, end), later in itertools.zip_longest(pairs, pairs[1:]):
+                carried, leading = digest(before, accounts.stops), digest(ahead)
+                coming = next(read, Stretch())
+                ahead = self._head(coming, end, later[1]) if later else self.head(end)
+                found = workspace.filled(self.points, before, current, ahead)
+                facts = accounts.window(found, start, end)
+                demand = of_series(self.plant, self.plant.assets, found, start, end)
+                before = {p: _copied(rows) for p, rows in self._tail(_until(found, end), end).items()}
+                current = coming
+                known = carried, digest(ahead), digest(before, accounts.stops), leading
+                yield Part(start, end, Amounts(facts, demand), *known)
+
+    def _read_ahead(self, reader: ThreadPoolExecutor, pairs: Sequence[tuple[int, int]]) -> Iterator[Stretch]:
+        """Yield what lies between each pair of borders, while the next is being read."""
+        good = self.plant.uncertain == "good"
+        coming = [reader.submit(self.store.stretch, self.points, *pair, uncertain_is_good=good) for pair in pairs[:1]]
+        for pair in pairs[1:]:
+            coming.append(reader.submit(self.store.stretch, self.points, *pair, uncertain_is_good=good))
+            yield coming.pop(0).result()
+        yield coming.pop(0).result()
 
     def around(self, border: int) -> tuple[str, str]:
         """Return what a part that begins at the border would have as `before`, and one that ends there as `after`."""
@@ -163,12 +168,6 @@ class Pass:
     def head(self, border: int) -> Found:
         """Return what a part that ends at the border needs of the time after it."""
         return self._trimmed(self._after(self.points, border, {}), border)
-
-    def _read(self, reader: ThreadPoolExecutor, pair: tuple[int, int]) -> Future[Found]:
-        return reader.submit(self._arrays, *pair)
-
-    def _arrays(self, start: int, end: int) -> Found:
-        return self.store.arrays(self.points, start, end, uncertain_is_good=self.plant.uncertain == "good")
 
     def _of(self, rows: pl.DataFrame) -> Found:
         return series(resolve(rows), uncertain_is_good=self.plant.uncertain == "good")
@@ -208,12 +207,14 @@ class Pass:
                 return int(begin[-1])
         return None
 
-    def _head(self, coming: Found, border: int, end: int) -> Found:
+    def _head(self, coming: Stretch, border: int, end: int) -> Found:
         """Return what a part needs of the time after it, from the part that follows."""
-        found = self._trimmed(coming, border)
+        beginning = coming.beginning(border + self.margin)
+        found = self._trimmed(beginning, border)
         near = [p for p, rows in found.items() if int(rows.ts[-1]) >= border + self.margin]
         missing = [point for point in self.points if point not in near]
-        far = self._trimmed(self._after(missing, border, coming, end), border)
+        rest = {point: beginning[point] for point in missing if point in beginning}
+        far = self._trimmed(self._after(missing, border, rest, end), border)
         return {point: found[point] for point in near} | far
 
     def _trimmed(self, found: Found, border: int) -> Found:
@@ -285,9 +286,9 @@ class _Ahead:
         """
         if start < self.start:
             return False
-        usable = _usable(self.rows)
-        if len(usable):
-            return int(self.rows.ts[usable[-1]]) >= until
+        good = self.rows.ts[usable(self.rows)]
+        if len(good):
+            return int(good[-1]) >= until
         return start < self.start + SEARCH_DAYS * DAY_NS
 
     def beginning(self, start: int) -> Series:
@@ -298,21 +299,24 @@ class _Ahead:
 _NO_ROWS = Series(np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_))
 
 
+def _until(found: Found, end: int) -> Found:
+    """Return the samples before an instant."""
+    ends = {point: int(np.searchsorted(rows.ts, end, "left")) for point, rows in found.items()}
+    return {point: part(rows, 0, ends[point]) for point, rows in found.items() if ends[point]}
+
+
+def _copied(rows: Series) -> Series:
+    return Series(rows.ts.copy(), rows.value.copy(), rows.good.copy(), rows.text)
+
+
 def _present(point: str, *where: Mapping[str, Series]) -> list[Series]:
     return [found[point] for found in where if point in found and len(found[point].ts)]
-
-
-def _usable(rows: Series) -> Ints:
-    usable = rows.good & np.isfinite(rows.value)
-    if rows.text is not None:
-        usable |= rows.good & rows.text.is_not_null().to_numpy()
-    return np.flatnonzero(usable)
 
 
 def _first_good(rows: Series, at: int) -> int | None:
     """Return the position of the first good sample from a position on."""
     for far in (at + _NEAR, len(rows.ts)):
-        later = _usable(part(rows, at, min(far, len(rows.ts))))
+        later = np.flatnonzero(usable(part(rows, at, min(far, len(rows.ts)))))
         if len(later):
             return at + int(later[0])
     return None
@@ -321,7 +325,7 @@ def _first_good(rows: Series, at: int) -> int | None:
 def _last_good(rows: Series, at: int) -> int | None:
     """Return the position of the last good sample before a position."""
     for first in (max(at - _NEAR, 0), 0):
-        earlier = _usable(part(rows, first, at))
+        earlier = np.flatnonzero(usable(part(rows, first, at)))
         if len(earlier):
             return first + int(earlier[-1])
     return None

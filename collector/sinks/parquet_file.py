@@ -20,6 +20,8 @@ from collector.sinks.thrift import FALSE, I32, I64, TRUE, Field, binary, listed,
 MAGIC = b"PAR1"
 GROUPS = "plantproof.groups"
 """Key in the footer: how many rows each row group has."""
+TEXTS = "plantproof.texts"
+"""Key in the footer: how many rows have a text."""
 LIVE_LEVEL = 3
 """zstd level of files that are merged soon."""
 LARGE = 2**20
@@ -87,7 +89,7 @@ class Writer:
         self._zstd, self._quick = _compressor(thorough=thorough), _compressor(thorough=False)
         self._groups: list[tuple[int, bytes]] = []
         self._heights: list[int] = []
-        self.rows = self._at = 0
+        self.rows = self._texts = self._at = 0
         self._put(MAGIC)
 
     def append(self, frame: pl.DataFrame) -> None:
@@ -107,10 +109,11 @@ class Writer:
         self._groups.append(struct(group))
         self._heights.append(frame.height)
         self.rows += frame.height
+        self._texts += frame.height - frame["text"].null_count()
 
     def finish(self) -> None:
         """Write the footer; the file stays open."""
-        said = {**self._about, GROUPS: ",".join(map(str, self._heights))}
+        said = {**self._about, GROUPS: ",".join(map(str, self._heights)), TEXTS: str(self._texts)}
         about = [struct([Field(1, *binary(key)), Field(2, *binary(text))]) for key, text in said.items()]
         orders = [struct([Field(1, *struct([]))]) for _ in _COLUMNS]
         _, footer = struct(

@@ -7,8 +7,8 @@ import polars as pl
 
 from config.load import SecretMissing, with_secrets
 from config.plant import Plant
-from kpis.intervals import Series
 from kpis.stores import lake
+from kpis.stores.arrays import Stretch
 from kpis.stores.base import Store, StoreError
 from kpis.stores.influxdb import InfluxDB
 
@@ -44,9 +44,9 @@ class Lake:
         """Return the rows from an instant [ns] on up to each point's nearest good one; raises StoreError."""
         return lake.after(self.folder, points, border)
 
-    def arrays(self, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> dict[str, Series]:
+    def stretch(self, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> Stretch:
         """Return the points' samples in [start, end) [ns], one an instant; raises StoreError."""
-        return lake.arrays(self.folder, points, start, end, uncertain_is_good=uncertain_is_good)
+        return lake.stretch(self.folder, points, start, end, uncertain_is_good=uncertain_is_good)
 
     def height(self, start: int, end: int) -> int:
         """Return about how many rows lie in [start, end) [ns]; raises StoreError."""

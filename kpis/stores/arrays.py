@@ -1,83 +1,192 @@
-"""Rows of files -> each point's arrays, without sorting what lies in order.
+"""Rows of files -> each point's samples, without sorting what lies in order.
 
-A row group of the lake is a while of all points, sorted by point and time: a point's samples are one slice of each.
+A row group of the lake is a while of all points, sorted by point and time: a point's samples are one run of each.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from config.status import SEVERITY_MASK
-from kpis.intervals import Bools, Ints, Series, is_good, texts
+from kpis.intervals import Ints, Series, all_good, is_good, joined, part, texts
 
 COLUMNS = ("point", "ts", "value", "status")
 """What is read of files without texts."""
 
-
-@dataclass(slots=True)
-class _Parts:
-    ts: list[Ints] = field(default_factory=list)
-    value: list[np.ndarray] = field(default_factory=list)
-    good: list[Bools | None] = field(default_factory=list)
-    text: list[pl.Series | None] = field(default_factory=list)
+Found = dict[str, Series]
+Run = tuple[str, int, int]
+"""A point and the positions [begin, end) of its samples in a chunk."""
 
 
-def gathered(
-    frame: pl.DataFrame, points: Collection[str], *, uncertain_is_good: bool
-) -> tuple[dict[str, Series], list[str]]:
-    """Return the arrays of the points whose rows lie in order of time, and the points whose rows do not.
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Samples of many points, as they lie side by side in a row group."""
+
+    rows: Series
+    runs: list[Run]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The samples of a stretch of time: chunks that follow each other, and points that do not lie in order."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    apart: Found = field(default_factory=dict)
+
+    def beginning(self, until: int) -> Found:
+        """Return each point's first samples: at least as far as one from `until` [ns] on that is good, if there is one.
+
+        More may be returned.
+        """
+        slices: dict[str, list[Series]] = defaultdict(list)
+        missing = {point for chunk in self.chunks for point, _, _ in chunk.runs}
+        for chunk in self.chunks:
+            if not missing:
+                break
+            for point, begin, end in chunk.runs:
+                if point in missing:
+                    slices[point].append(part(chunk.rows, begin, end))
+                    if chunk.rows.ts[end - 1] >= until and usable(slices[point][-1])[-1:].any():
+                        missing.discard(point)
+        return {point: joined(each) for point, each in slices.items()} | self.apart
+
+
+class Workspace:
+    """Memory for the samples of one stretch after the other, so that each finds the pages of the one before."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.ts, self.value, self.good = np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_)
+        self._at: dict[str, int] = {}
+        self._words: dict[str, list[tuple[pl.Series | None, int]]] = {}
+
+    def filled(self, points: Sequence[str], before: Found, stretch: Stretch, after: Found) -> Found:
+        """Return each point's samples before, in and after a stretch as one; they are good until the next call."""
+        sizes = _sizes(stretch, before, after)
+        begins = dict(zip(points, np.cumsum([0, *(sizes[point] for point in points)]).tolist(), strict=False))
+        self._make_room(sum(sizes[point] for point in points))
+        self._at, self._words = dict(begins), defaultdict(list)
+        self._put(before)
+        self._put(stretch.apart)
+        for chunk in stretch.chunks:
+            self._put_chunk(chunk)
+        self._put(after)
+        return {point: self._of(point, begin) for point, begin in begins.items() if sizes[point]}
+
+    def _make_room(self, rows: int) -> None:
+        if len(self.ts) < rows:
+            self.ts, self.value, self.good = np.empty(rows, np.int64), np.empty(rows), np.empty(rows, np.bool_)
+
+    def _put(self, found: Mapping[str, Series]) -> None:
+        for point, rows in found.items():
+            if point in self._at:
+                self._copy(point, rows, 0, len(rows.ts))
+
+    def _put_chunk(self, chunk: Chunk) -> None:
+        for point, begin, end in chunk.runs:
+            if point in self._at:
+                self._copy(point, chunk.rows, begin, end)
+
+    def _copy(self, point: str, rows: Series, begin: int, end: int) -> None:
+        first = self._at[point]
+        last = self._at[point] = first + end - begin
+        self.ts[first:last] = rows.ts[begin:end]
+        self.value[first:last] = rows.value[begin:end]
+        self.good[first:last] = rows.good[begin:end]
+        if rows.text is not None or point in self._words:
+            self._words[point].append(
+                (None if rows.text is None else rows.text.slice(begin, end - begin), last - first)
+            )
+
+    def _of(self, point: str, begin: int) -> Series:
+        end, text = self._at[point], None
+        if point in self._words:
+            told = self._words[point]
+            silent = end - begin - sum(length for _, length in told)  # what came before the first text
+            text = texts([None, *(text for text, _ in told)], [silent, *(length for _, length in told)])
+            if text is not None and text.null_count() == len(text):
+                text = None
+        return Series(self.ts[begin:end], self.value[begin:end], self.good[begin:end], text)
+
+
+def _sizes(stretch: Stretch, *around: Mapping[str, Series]) -> dict[str, int]:
+    sizes: dict[str, int] = defaultdict(int)
+    for found in (*around, stretch.apart):
+        for point, rows in found.items():
+            sizes[point] += len(rows.ts)
+    for chunk in stretch.chunks:
+        for point, begin, end in chunk.runs:
+            sizes[point] += end - begin
+    return sizes
+
+
+def stretch_of(frame: pl.DataFrame, points: Collection[str], *, uncertain_is_good: bool) -> tuple[Stretch, list[str]]:
+    """Return the rows of the points that lie in order of time, and the points whose rows do not.
 
     frame: rows of COLUMNS, and `text` where there are any, as they lie in files one after the other.
     """
-    parts: dict[str, _Parts] = defaultdict(_Parts)
-    for chunk in _chunks(frame):
-        _take(chunk, points, parts, uncertain_is_good=uncertain_is_good)
-    found, disordered = {}, []
-    for point, taken in parts.items():
-        ts = _one(taken.ts)
-        if len(ts) > 1 and not (ts[1:] > ts[:-1]).all():
-            disordered.append(point)
-            continue
-        found[point] = Series(ts, _one(taken.value), _good(taken), texts(taken.text, [len(t) for t in taken.ts]))
-    return found, disordered
+    chunks = _chunks(frame)
+    borders = np.cumsum([0, *(chunk.height for chunk in chunks)])
+    names, ends = _runs(frame["point"], borders)
+    last: dict[str, int] = {}
+    disordered: set[str] = set()
+    found = []
+    for rows, begin, end in zip(chunks, borders.tolist(), borders[1:].tolist(), strict=False):
+        first, final = np.searchsorted(ends, [begin, end], "right").tolist()
+        ts, stops = rows["ts"].to_physical().to_numpy(), ends[first:final] - begin
+        starts = np.append(0, stops[:-1])
+        named = list(zip(names[first:final], starts.tolist(), stops.tolist(), strict=True))
+        for (point, _, _), at, until in zip(named, ts[starts].tolist(), ts[stops - 1].tolist(), strict=True):
+            if last.get(point, at - 1) >= at:
+                disordered.add(point)
+            last[point] = until
+        back = np.flatnonzero(ts[1:] <= ts[:-1]) + 1
+        if len(back) >= len(stops):  # more than where one point follows the other
+            inside = np.searchsorted(stops, back[~np.isin(back, stops)], "right")
+            disordered |= {named[n][0] for n in set(inside.tolist())}
+        found.append(Chunk(_series(rows, ts, uncertain_is_good=uncertain_is_good), named))
+    kept = set(points) - disordered
+    return Stretch([Chunk(c.rows, [run for run in c.runs if run[0] in kept]) for c in found]), sorted(
+        disordered & set(points)
+    )
 
 
-def _chunks(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Yield a frame's row groups, without copying them."""
+def _runs(point: pl.Series, borders: Ints) -> tuple[list[str], Ints]:
+    """Return the points whose rows lie side by side, and where each run of them ends; chunks end runs too."""
+    runs = point.rle().struct.unnest()
+    ends = np.cumsum(runs["len"].to_numpy()).astype(np.int64)
+    split = np.union1d(ends, borders[1:]).astype(np.int64)
+    if len(split) == len(ends):
+        return runs["value"].to_list(), ends
+    return runs["value"].gather(np.searchsorted(ends, split, "left")).to_list(), split
+
+
+def _chunks(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return a frame's row groups, without copying them."""
     columns = [column.get_chunks() for column in frame.get_columns()]
     if len({tuple(len(chunk) for chunk in chunks) for chunks in columns}) > 1:
-        yield frame.rechunk()
-        return
-    for chunks in zip(*columns, strict=True):
-        yield pl.DataFrame(list(chunks))
+        return [frame.rechunk()]
+    return [pl.DataFrame(list(chunks)) for chunks in zip(*columns, strict=True) if len(chunks[0])]
 
 
-def _take(chunk: pl.DataFrame, points: Collection[str], parts: dict[str, _Parts], *, uncertain_is_good: bool) -> None:
-    ts, value = chunk["ts"].to_physical().to_numpy(), chunk["value"]
+def _series(chunk: pl.DataFrame, ts: Ints, *, uncertain_is_good: bool) -> Series:
+    """Return a chunk's columns as though all were of one point."""
+    value = chunk["value"]
     text = chunk["text"] if "text" in chunk.columns and chunk["text"].null_count() < chunk.height else None
-    good = None
-    if value.has_nulls() or not chunk.select(((pl.col("status") & SEVERITY_MASK) == 0).all()).item():
-        whole = chunk if text is not None else chunk.with_columns(text=pl.lit(None, pl.String))
-        good = whole.select(is_good(uncertain_is_good)).to_series().to_numpy()
-        value = value.fill_null(np.nan)
-    numbers, at = value.to_numpy(), 0
-    for length, point in chunk["point"].rle().struct.unnest().iter_rows():
-        if point in points:
-            mine, of = slice(at, at + length), parts[point]
-            of.ts.append(ts[mine])
-            of.value.append(numbers[mine])
-            of.good.append(None if good is None else good[mine])
-            of.text.append(None if text is None else text.slice(at, length))
-        at += length
+    if not value.has_nulls() and (chunk["status"] & SEVERITY_MASK).max() == 0:
+        return Series(ts, value.to_numpy(), all_good(len(ts)), text)
+    whole = chunk if text is not None else chunk.with_columns(text=pl.lit(None, pl.String))
+    good = whole.select(is_good(uncertain_is_good)).to_series().to_numpy()
+    return Series(ts, value.fill_null(np.nan).to_numpy(), good, text)
 
 
-def _one(arrays: list[np.ndarray]) -> np.ndarray:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _good(parts: _Parts) -> Bools:
-    told = [np.ones(len(ts), np.bool_) if good is None else good for ts, good in zip(parts.ts, parts.good, strict=True)]
-    return _one(told)
+def usable(rows: Series) -> NDArray[np.bool_]:
+    """Return which samples are good and say something that can be counted from: a finite number or a text."""
+    found = rows.good & np.isfinite(rows.value)
+    if rows.text is not None:
+        found |= rows.good & rows.text.is_not_null().to_numpy()
+    return found

@@ -12,7 +12,8 @@ import polars as pl
 
 from config.schema import SAMPLE
 from config.status import GOOD, SEVERITY_MASK
-from kpis.intervals import Series, resolve
+from kpis.intervals import resolve
+from kpis.stores.arrays import Stretch
 
 SEARCH_DAYS = 31
 """A sample further away than this says nothing about a window; no increment spans more days (rule 8)."""
@@ -50,7 +51,7 @@ class Store(Protocol):
         They are looked for at most SEARCH_DAYS away. Raises StoreError.
         """
 
-    def arrays(self, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> dict[str, Series]:
+    def stretch(self, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> Stretch:
         """Return the points' samples in [start, end) [ns since 1970, UTC], one an instant; raises StoreError."""
 
     def height(self, start: int, end: int) -> int:

@@ -21,7 +21,8 @@ import urllib3
 
 from config.plant import Plant, Sink
 from config.schema import SAMPLE, UTC_NS
-from kpis.intervals import Series, resolve, series
+from kpis.intervals import resolve, series
+from kpis.stores.arrays import Stretch
 from kpis.stores.base import StoreError, nearest
 
 FIELDS = ("value", "text", "status", "special")
@@ -100,9 +101,10 @@ class InfluxDB:
         """
         return nearest(self.rows, points, border, last=False)
 
-    def arrays(self, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> dict[str, Series]:
+    def stretch(self, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> Stretch:
         """Return the points' samples in [start, end) [ns since 1970, UTC]; raises StoreError."""
-        return series(resolve(self.rows(points, start, end)), uncertain_is_good=uncertain_is_good)
+        found = series(resolve(self.rows(points, start, end)), uncertain_is_good=uncertain_is_good)
+        return Stretch(apart=found)
 
     def height(self, start: int, end: int) -> int:
         """Return how many rows the plant's points have in [start, end) [ns]; raises StoreError."""

@@ -16,10 +16,12 @@ import polars as pl
 
 from config.lakefiles import parse, superseded
 from config.schema import SAMPLE, UTC_NS
-from kpis.intervals import Series, resolve, series
-from kpis.stores.arrays import COLUMNS, gathered
+from kpis.intervals import resolve, series
+from kpis.stores.arrays import COLUMNS, Stretch, stretch_of
 from kpis.stores.base import StoreError, nearest
 
+TEXTS = "plantproof.texts"
+"""Key in a file's footer: how many of its rows have a text."""
 TRIES = 20
 """So often a look is taken again because files went meanwhile."""
 _DAY_NS = 86_400_000_000_000
@@ -104,26 +106,31 @@ def _after(lake: Path, points: Sequence[str], border: int) -> pl.DataFrame:
     return nearest(lambda *window: _rows(lake, *window), points, border, last=False)
 
 
-def arrays(lake: Path, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> dict[str, Series]:
+def stretch(lake: Path, points: Sequence[str], start: int, end: int, *, uncertain_is_good: bool) -> Stretch:
     """Return the points' samples in [start, end) [ns since 1970, UTC], one an instant; raises LakeError."""
-    return _steadily(lake, lambda: _arrays(lake, points, start, end, uncertain_is_good))
+    return _steadily(lake, lambda: _stretch(lake, points, start, end, uncertain_is_good))
 
 
-def _arrays(lake: Path, points: Sequence[str], start: int, end: int, uncertain_is_good: bool) -> dict[str, Series]:
+def _stretch(lake: Path, points: Sequence[str], start: int, end: int, uncertain_is_good: bool) -> Stretch:
     wanted = [d for d in days(lake) if _day(start) <= d <= _day(end - 1)]
     paths = [path for day in wanted for path in files(lake, day)]
     if not paths:
-        return {}
+        return Stretch()
     scan = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
     if start % _DAY_NS or end % _DAY_NS:
         scan = scan.filter(_between(start, end))
-    texts = scan.select(pl.col("text").count()).collect().item()  # a column of nulls takes as long to read as any
-    frame = scan.select([*COLUMNS, "text"] if texts else list(COLUMNS)).collect()
-    found, disordered = gathered(frame, set(points), uncertain_is_good=uncertain_is_good)
-    if disordered:
-        ordered = resolve(_rows(lake, disordered, start, end))
-        found |= series(ordered, uncertain_is_good=uncertain_is_good)
-    return found
+    # A column of nulls takes as long to read as any other.
+    frame = scan.select([*COLUMNS, "text"] if any(map(_has_texts, paths)) else list(COLUMNS)).collect()
+    found, disordered = stretch_of(frame, set(points), uncertain_is_good=uncertain_is_good)
+    if not disordered:
+        return found
+    ordered = resolve(_rows(lake, disordered, start, end))
+    return Stretch(found.chunks, series(ordered, uncertain_is_good=uncertain_is_good))
+
+
+def _has_texts(path: Path) -> bool:
+    """Return whether a file has texts, or may have some: its footer says how many, if the agent wrote it."""
+    return pl.read_parquet_metadata(path).get(TEXTS, "") != "0"
 
 
 def height(lake: Path, start: int, end: int) -> int:
