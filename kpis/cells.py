@@ -115,9 +115,10 @@ def labels(points: Sequence[Point], found: Mapping[str, Series]) -> Labels:
 def cut(plant: Plant, asset: Asset, calendar_: Planned, named: Labels) -> Cells:
     """Return the calendar cut at each change of product and ideal cycle as well."""
     changes = [s.ts for s in (named.products, named.cycles) if s is not None]
+    if not changes:
+        return _uncut(calendar_, plant.ideal_cycle(asset, None))
     edges = calendar_.edges
-    if changes:
-        edges = np.unique(np.clip(np.concatenate([edges, *changes]), edges[0], edges[-1]))
+    edges = np.unique(np.clip(np.concatenate([edges, *changes]), edges[0], edges[-1]))
     first = edges[:-1]
     of = np.searchsorted(calendar_.edges, first, "right") - 1
     return Cells(
@@ -128,6 +129,20 @@ def cut(plant: Plant, asset: Asset, calendar_: Planned, named: Labels) -> Cells:
         hour=calendar_.hour[of],
         product=named.product(first),
         ideal_cycle=named.ideal_cycle(plant, asset, first),
+    )
+
+
+def _uncut(calendar_: Planned, cycle: float | None) -> Cells:
+    """Return the calendar's cells of an asset of which nobody says what it makes."""
+    n = len(calendar_.kind)
+    return Cells(
+        edges=calendar_.edges,
+        kind=calendar_.kind,
+        shift=calendar_.shift,
+        date=calendar_.date,
+        hour=calendar_.hour,
+        product=nulls(n),
+        ideal_cycle=pl.Series([cycle], dtype=pl.Float64).new_from_index(0, n),
     )
 
 

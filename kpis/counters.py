@@ -5,7 +5,7 @@ every step is the plain difference of two samples, so that only the others are w
 of docs/kpi-rules.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -16,7 +16,7 @@ from config.plant import Plant, Point
 from config.schema import COUNTS, MICRO
 from config.units import METER_UNITS, NS_PER_SECOND
 from kpis.calendar import to_ns
-from kpis.intervals import Bools, Ints, Series, known
+from kpis.intervals import Bools, Ints, Series, Stretches, known
 
 _LIMIT = 2.0**62
 LONGEST_NS = 31 * 86_400 * NS_PER_SECOND
@@ -221,17 +221,39 @@ class _Odd:
             step[at], reset[at], refused[at] = max(counted, 0), False, counted < 0
 
 
-def counted(
-    plant: Plant, points: Sequence[Point], found: Mapping[str, Series], since_reset: Series | None = None
-) -> list[Steps]:
-    """Return the steps of counters, meters and power points that have samples."""
-    present = [p for p in points if p.point in found]
-    return [
-        integral(found[p.point], p)
-        if p.role.startswith("power.")
-        else steps(found[p.point], p, since_reset if p.role in COUNTS else None, changes_of(plant, p))
-        for p in present
-    ]
+class Counters:
+    """Samples around a window, and what their counters and meters counted, each worked out once."""
+
+    def __init__(self, plant: Plant, found: Mapping[str, Series]) -> None:
+        """Take each point's samples."""
+        self.plant, self.found = plant, found
+        self._since_reset = {
+            p.asset: found[p.point] for p in reversed(plant.points) if p.role == "since_reset" and p.point in found
+        }
+        self._steps: dict[str, Steps] = {}
+        self._known: dict[str, Stretches] = {}
+
+    def steps(self, points: Iterable[Point]) -> list[Steps]:
+        """Return the steps of those counters, meters and power points that have samples."""
+        return [self._of(point) for point in points if point.point in self.found]
+
+    def known(self, point: Point) -> Stretches:
+        """Return when a point's number was known; a word is no reading."""
+        if point.point not in self._known:
+            rows = self.found.get(point.point)
+            self._known[point.point] = known(None if rows is None else rows.numeric(), point.hold_ns)
+        return self._known[point.point]
+
+    def _of(self, point: Point) -> Steps:
+        if point.point not in self._steps:
+            rows = self.found[point.point]
+            since_reset = self._since_reset.get(point.asset) if point.role in COUNTS else None
+            self._steps[point.point] = (
+                integral(rows, point)
+                if point.role.startswith("power.")
+                else steps(rows, point, since_reset, changes_of(self.plant, point))
+            )
+        return self._steps[point.point]
 
 
 def changes_of(plant: Plant, point: Point) -> list[Change]:

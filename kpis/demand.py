@@ -1,36 +1,40 @@
 """Samples -> what meters counted per demand interval. Rule 19 of docs/kpi-rules.md."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
 from config.plant import Asset, Plant
 from config.schema import DEMAND, NS, UTC_NS
-from kpis.counters import counted
+from kpis.counters import Counters
 from kpis.facts import metered, meters_of
-from kpis.intervals import Ints, Series, resolve, series
+from kpis.intervals import Ints, resolve, series
 
 
 def demand(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
     """Return the DEMAND rows of [start, end) [ns since 1970, UTC]: the intervals that lie in it as a whole."""
     found = series(resolve(samples), uncertain_is_good=plant.uncertain == "good")
-    return of_series(plant, plant.assets, found, start, end)
+    return of_meters(plant, plant.assets, Counters(plant, found), start, end)
 
 
-def of_series(plant: Plant, assets: Sequence[Asset], found: Mapping[str, Series], start: int, end: int) -> pl.DataFrame:
-    """Return the DEMAND rows of the assets' meters; found: samples as for `kpis.facts.Accounts.window`."""
+def of_meters(plant: Plant, assets: Sequence[Asset], counters: Counters, start: int, end: int) -> pl.DataFrame:
+    """Return the DEMAND rows of the assets' meters; counters: as for `kpis.facts.Accounts.window`."""
     cuts = intervals(plant, start, end)
     frames = [pl.DataFrame(schema=dict(DEMAND))]
     if len(cuts) < 2:
         return frames[0]
+    by_asset = defaultdict(list)
+    for point in plant.points:
+        by_asset[point.asset].append(point)
     for asset in assets:
-        for medium, points in meters_of(plant.points_of(asset.asset)).items():
+        for medium, points in meters_of(by_asset[asset.asset]).items():
             nothing = np.zeros(len(cuts) - 1, np.int64)
             columns = {
                 "start": pl.Series(cuts[:-1]).cast(UTC_NS),
-                "quantity": sum((np.diff(s.at(cuts)) for s in counted(plant, points, found)), nothing),
-                "metered": pl.Series(metered(points, found, cuts)).cast(NS),
+                "quantity": sum((np.diff(s.at(cuts)) for s in counters.steps(points)), nothing),
+                "metered": pl.Series(metered(points, counters, cuts)).cast(NS),
             }
             interval = pl.lit(plant.demand_interval).cast(NS)
             named = {"asset": pl.lit(asset.asset), "medium": pl.lit(medium), "interval": interval}

@@ -5,7 +5,8 @@ counters, meters) is a function of time that can be read at any cut, so facts of
 any split of it, to the nanosecond and the millionth of a piece. Rules: docs/kpi-rules.md.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -14,19 +15,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from config.plant import Asset, Plant, Point
-from config.schema import COUNTS, ELEMENTS, FACT, NS, SAMPLE, UTC_NS, require
+from config.schema import COUNTS, ELEMENTS, FACT, NS, SAMPLE, require
 from kpis import calendar, states
 from kpis.cells import Cells, Planned, cut, labels, planned
-from kpis.counters import Steps, counted
+from kpis.counters import Counters, Steps
 from kpis.elements import elements
 from kpis.intervals import (
     UNKNOWN,
     UNMAPPED,
     Ints,
-    Series,
     Timeline,
     constant,
-    known,
+    nulls,
     resolve,
     series,
     timeline,
@@ -51,11 +51,19 @@ class Accounts:
     assets: Sequence[Asset]
     stops: dict[str, int] = field(default_factory=dict)
     """When the stop of an asset began that went on at the last window's end [ns]."""
+    points: dict[str, list[Point]] = field(default_factory=lambda: defaultdict(list))
+    margin: int = 0
 
-    def window(self, found: Mapping[str, Series], start: int, end: int) -> pl.DataFrame:
+    def __post_init__(self) -> None:
+        """Sort the points by their assets."""
+        for point in self.plant.points:
+            self.points[point.asset].append(point)
+        self.margin = states.margin(self.plant)
+
+    def window(self, counters: Counters, start: int, end: int) -> pl.DataFrame:
         """Return the FACT rows of [start, end) [ns since 1970, UTC].
 
-        found: the points' samples inside, and around it what `kpis.states.margin` and rule 4 ask for.
+        counters: the points' samples inside, and around it what `kpis.states.margin` and rule 4 ask for.
         """
         calendars: dict[tuple[int, ...], Planned] = {}
         rows: list[tuple[Asset, Columns]] = []
@@ -63,7 +71,7 @@ class Accounts:
             covering = tuple(n for n, c in enumerate(self.plant.calendars) if c.covers(asset.asset))
             if covering not in calendars:
                 calendars[covering] = planned(self.plant, asset.asset, start, end)
-            account = _Account(self.plant, asset, found, calendars[covering], self.stops.get(asset.asset))
+            account = _Account(self, asset, counters, calendars[covering])
             rows.append((asset, account.columns()))
             self.stops.pop(asset.asset, None)
             if account.open_stop is not None:
@@ -91,7 +99,7 @@ def facts(
     chosen = [a for a in plant.assets if wanted is None or a.asset in wanted]
     if executor is None:
         found = series(resolve(samples), uncertain_is_good=plant.uncertain == "good")
-        return Accounts(plant, chosen).window(found, start, end)
+        return Accounts(plant, chosen).window(Counters(plant, found), start, end)
     own = [samples.filter(pl.col("point").is_in([p.point for p in plant.points_of(a.asset)])) for a in chosen]
     n = len(chosen)
     frames = list(executor.map(_alone, [plant] * n, chosen, own, [start] * n, [end] * n))
@@ -100,7 +108,7 @@ def facts(
 
 def _alone(plant: Plant, asset: Asset, samples: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
     found = series(resolve(samples), uncertain_is_good=plant.uncertain == "good")
-    return Accounts(plant, [asset]).window(found, start, end)
+    return Accounts(plant, [asset]).window(Counters(plant, found), start, end)
 
 
 def _summed(rows: Sequence[tuple[Asset, Columns]]) -> pl.DataFrame:
@@ -118,12 +126,17 @@ def _summed(rows: Sequence[tuple[Asset, Columns]]) -> pl.DataFrame:
 
 
 def _column(name: str, kind: pl.DataType, rows: Sequence[tuple[Asset, Columns]], heights: Sequence[int]) -> pl.Series:
-    parts = []
-    for (_, columns), height in zip(rows, heights, strict=True):
-        column = columns.get(name)
-        filled = pl.repeat(None, height, dtype=kind, eager=True) if column is None else pl.Series(column).cast(kind)
-        parts.append(filled.alias(name))
-    return pl.concat(parts) if parts else pl.Series(name, [], dtype=kind)
+    parts = [columns.get(name) for _, columns in rows]
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if len(arrays) == len(parts) > 0:
+        return pl.Series(name, np.concatenate(arrays)).cast(kind)
+    if all(part is None for part in parts):
+        return nulls(sum(heights), kind).alias(name)
+    filled = [
+        nulls(height, kind) if part is None else pl.Series(part).cast(kind)
+        for part, height in zip(parts, heights, strict=True)
+    ]
+    return pl.concat(filled).alias(name)
 
 
 def _sum(name: str) -> pl.Expr:
@@ -134,31 +147,27 @@ def _sum(name: str) -> pl.Expr:
 class _Account:
     """One asset's columns over one window."""
 
-    def __init__(
-        self, plant: Plant, asset: Asset, found: Mapping[str, Series], calendar_: Planned, open_stop: int | None
-    ) -> None:
-        self.plant, self.asset, self.found, self.planned = plant, asset, found, calendar_
-        self.points = plant.points_of(asset.asset)
-        self.labels = labels(self.points, found)
-        self.cells = cut(plant, asset, calendar_, self.labels)
+    def __init__(self, accounts: Accounts, asset: Asset, counters: Counters, calendar_: Planned) -> None:
+        plant = self.plant = accounts.plant
+        self.asset, self.counters, self.planned = asset, counters, calendar_
+        self.points = accounts.points[asset.asset]
+        self.cells = cut(plant, asset, calendar_, labels(self.points, counters.found))
         self.start, self.end = int(self.cells.edges[0]), int(self.cells.edges[-1])
-        told = (p.point for p in self.points if p.role == "since_reset")
-        self.since_reset = next((found[point] for point in told if point in found), None)
-        self.counters = {role: self._steps([p for p in self.points if p.role == role]) for role in COUNTS}
-        reach = states.margin(plant)
-        self.line, self.inferred = elements(plant, asset, found, self.start, self.end + reach, self.since_reset)
+        self.counts = {role: counters.steps(p for p in self.points if p.role == role) for role in COUNTS}
+        reach = self.end + accounts.margin
+        self.line, self.inferred = elements(plant, asset, self.points, counters, self.start, reach)
         self.open_stop: int | None = None
-        self._known_stop = open_stop
+        self._known_stop = accounts.stops.get(asset.asset)
 
     def columns(self) -> Columns:
         """Return the FACT columns of the asset's cells, and those of its meters."""
         cells = self.cells
         stops, line = self._stops()
         columns: Columns = {
-            "start": _instants(cells.edges[:-1]),
-            "end": _instants(cells.edges[1:]),
+            "start": cells.edges[:-1],
+            "end": cells.edges[1:],
             "date": cells.date,
-            "hour": _instants(cells.hour),
+            "hour": cells.hour,
             "product": cells.product,
             "ideal_cycle": cells.ideal_cycle,
             "shift": cells.shift,
@@ -167,16 +176,13 @@ class _Account:
             **self._counts(),
             **self._control(),
         }
-        counters = [s for role in COUNTS for s in self.counters[role]]
+        counters = [s for role in COUNTS for s in self.counts[role]]
         for medium, meters in meters_of(self.points).items():
-            of_medium = self._steps(meters)
+            of_medium = self.counters.steps(meters)
             columns[f"energy.{medium}"] = self._sums(of_medium, cells.edges)
-            columns[f"metered.{medium}"] = metered(meters, self.found, cells.edges)
+            columns[f"metered.{medium}"] = metered(meters, self.counters, cells.edges)
             counters += of_medium
         return columns | _events(counters, cells)
-
-    def _steps(self, points: Sequence[Point]) -> list[Steps]:
-        return counted(self.plant, points, self.found, self.since_reset)
 
     def _stops(self) -> tuple[Columns, Timeline]:
         """Return how many stops begin in each cell, and the elements with micro-stops told apart (rule 21)."""
@@ -232,7 +238,7 @@ class _Account:
         for role in COUNTS:
             columns[role] = columns[f"{role}_unknown"] = None
             if any(p.role == role for p in self.points):
-                columns[role] = self._sums(self.counters[role], self.cells.edges)
+                columns[role] = self._sums(self.counts[role], self.cells.edges)
                 columns[f"{role}_unknown"] = self._within(role, cuts, cell, unknown)
         if columns["reject"] is not None:
             columns["reject_startup"] = self._within("reject", cuts, cell, starting)
@@ -246,7 +252,7 @@ class _Account:
         """Return what a role's counters counted in some parts of each cell."""
         found = np.zeros(len(self.cells.kind), np.int64)
         if which.any():
-            np.add.at(found, cell[which], self._sums(self.counters[role], cuts)[which])
+            np.add.at(found, cell[which], self._sums(self.counts[role], cuts)[which])
         return found
 
     def _parts(self) -> tuple[Ints, Ints, NDArray[np.bool_], NDArray[np.bool_]]:
@@ -273,7 +279,7 @@ class _Account:
         point = next((p for p in self.points if p.role == "apc"), None)
         if point is None:
             return {}
-        rows = self.found.get(point.point)
+        rows = self.counters.found.get(point.point)
         stretches = constant(rows, point.hold_ns)
         off = np.empty(0, np.bool_)
         if rows is not None:
@@ -281,10 +287,6 @@ class _Account:
         line = timeline(stretches, off.astype(np.int8), self.start, self.end, unknown=2)
         shared = np.where(self.cells.work[:, None], line.durations(self.cells.edges, 2), 0)
         return {"apc_on": shared[:, 0].copy(), "apc_known": shared.sum(axis=1)}
-
-
-def _instants(ns: Ints) -> pl.Series:
-    return pl.Series(ns).cast(UTC_NS)
 
 
 def _fill_missing(columns: dict[str, Ints | None], suffix: str) -> None:
@@ -306,13 +308,11 @@ def meters_of(points: Sequence[Point]) -> dict[str, list[Point]]:
     return {m: energy[m] or [p for p in points if p.role == f"power.{m}"] for m in media}
 
 
-def metered(points: Sequence[Point], found: Mapping[str, Series], cuts: Ints) -> Ints:
+def metered(points: Sequence[Point], counters: Counters, cuts: Ints) -> Ints:
     """Return the time between cuts in which every meter's value was known [ns]."""
     time = np.diff(cuts)
     for point in points:
-        rows = found.get(point.point)  # a word in a meter is no reading
-        stretches = known(rows.numeric() if rows is not None else None, point.hold_ns)
-        line = timeline(stretches, 0, int(cuts[0]), int(cuts[-1]), unknown=1)
+        line = timeline(counters.known(point), 0, int(cuts[0]), int(cuts[-1]), unknown=1)
         time = np.minimum(time, line.durations(cuts, 1)[:, 0])
     return time
 

@@ -20,6 +20,7 @@ UNMAPPED = len(ELEMENTS)
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+_WHOLE = 2.0**63
 _ALL_GOOD: Bools = np.ones(2**16, np.bool_)
 _LAST = np.iinfo(np.int64).max
 
@@ -149,9 +150,9 @@ def texts(parts: Sequence[pl.Series | None], heights: Sequence[int]) -> pl.Serie
     return pl.concat([nulls(n) if text is None else text for text, n in zip(parts, heights, strict=True)])
 
 
-def nulls(height: int) -> pl.Series:
-    """Return a column of texts that are null."""
-    return pl.repeat(None, height, dtype=pl.String, eager=True)
+def nulls(height: int, kind: pl.DataType | type[pl.DataType] = pl.String) -> pl.Series:
+    """Return a column that is null throughout."""
+    return pl.Series([None], dtype=kind).new_from_index(0, height)
 
 
 def part(series: Series, begin: int, end: int) -> Series:
@@ -223,8 +224,11 @@ def merged(edges: Ints, codes: NDArray[np.int8]) -> Timeline:
 
 def words(series: Series, rows: Ints) -> pl.Series:
     """Return what the samples at these positions say as text (rule 7): whole numbers without a point."""
-    value = pl.Series(series.value[rows])
-    whole = value.is_finite() & (value == value.round()) & (value.abs() < 2**63)
+    numbers = series.value[rows]
+    if series.text is None and (np.abs(numbers) < _WHOLE).all() and (numbers == np.rint(numbers)).all():
+        return pl.Series(numbers.astype(np.int64)).cast(pl.String)
+    value = pl.Series(numbers)
+    whole = value.is_finite() & (value == value.round()) & (value.abs() < _WHOLE)
     as_integer = value.fill_nan(0).cast(pl.Int64, strict=False).cast(pl.String)
     said = as_integer.zip_with(whole, value.cast(pl.String))
     if series.text is None:

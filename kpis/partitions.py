@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from config.plant import Asset, Plant
+from config.plant import Asset, Plant, Point
 from config.schema import DEMAND, FACT
 from kpis import states
-from kpis.demand import of_series, phase
+from kpis.counters import Counters
+from kpis.demand import of_meters, phase
 from kpis.elements import ROLES, elements
 from kpis.facts import Accounts
 from kpis.intervals import Series, joined, part, resolve, series
@@ -89,6 +90,10 @@ def samples_of(plant: Plant, store: Store, start: int, end: int) -> pl.DataFrame
     """
     through = Pass(plant, store)
     frames = [store.read(through.points, start - through.margin, end + through.margin)]
+    told = [point.point for point in plant.points if point.role == "since_reset"]
+    if told and frames[0].height:
+        first = int(frames[0]["ts"].to_physical().min())  # type: ignore[arg-type]
+        frames += [store.before(told, first), store.rows(told, first, start - through.margin)]
     for asset, began in through.open_stops(through.seeds(start), through.head(start), start).items():
         if began < start - through.margin:
             points = [p.point for p in plant.points_of(asset) if p.role in ROLES]
@@ -144,8 +149,9 @@ class Pass:
                 coming = next(read, Stretch())
                 ahead = self._head(coming, end, later[1]) if later else self.head(end)
                 found = workspace.filled(self.points, before, current, ahead)
-                facts = accounts.window(found, start, end)
-                demand = of_series(self.plant, self.plant.assets, found, start, end)
+                counters = Counters(self.plant, found)
+                facts = accounts.window(counters, start, end)
+                demand = of_meters(self.plant, self.plant.assets, counters, start, end)
                 before = {p: _copied(rows) for p, rows in self._tail(_until(found, end), end).items()}
                 current = coming
                 known = carried, digest(ahead), digest(before, accounts.stops), leading
@@ -174,32 +180,35 @@ class Pass:
 
     def seeds(self, border: int) -> Found:
         """Return what a part that begins at the border needs of the time before it."""
-        near = self.store.rows(self.points, border - self.margin, border)
-        found = self._of(pl.concat([self.store.before(self.points, border - self.margin), near]))
-        told = [p.point for p in self.plant.points if p.role == "since_reset"]
-        first = min((int(s.ts[0]) for s in found.values()), default=border)
-        if told and first < border - self.margin:
+        return self._tail(self._since(self.plant.points, border - self.margin, border), border)
+
+    def _since(self, points: Sequence[Point], begin: int, end: int) -> Found:
+        """Return the points' samples of [begin, end) [ns since 1970, UTC], and what they need of the time before it."""
+        names = [point.point for point in points]
+        found = self._of(pl.concat([self.store.before(names, begin), self.store.rows(names, begin, end)]))
+        told = [point.point for point in points if point.role == "since_reset"]
+        first = min((int(rows.ts[0]) for rows in found.values()), default=begin)
+        if told and first < begin:
             # The machine's word on the reset before a counter's last good sample.
-            found |= self._of(pl.concat([self.store.before(told, first), self.store.rows(told, first, border)]))
-        return self._tail(found, border)
+            found |= self._of(pl.concat([self.store.before(told, first), self.store.rows(told, first, end)]))
+        return found
 
     def open_stops(self, before: Found, following: Found, border: int) -> dict[str, int]:
         """Return when the stops began that go on at the border [ns], by asset."""
         found = {}
         for asset in self.plant.assets:
-            points = [p.point for p in self.plant.points_of(asset.asset) if p.role in ROLES]
-            own = {point: joined(s) for point in points if (s := _present(point, before, following))}
+            points = [p for p in self.plant.points_of(asset.asset) if p.role in ROLES]
+            own = {p.point: joined(s) for p in points if (s := _present(p.point, before, following))}
             began = self._stop_began(asset, points, own, border)
             if began is not None:
                 found[asset.asset] = began
         return found
 
-    def _stop_began(self, asset: Asset, points: Sequence[str], own: Found, border: int) -> int | None:
+    def _stop_began(self, asset: Asset, points: Sequence[Point], own: Found, border: int) -> int | None:
         for look in (0, *_LOOKS):
             if look:
-                later = self.store.rows(points, border - look, border + self.margin + 1)
-                own = self._of(pl.concat([self.store.before(points, border - look), later]))
-            line, _ = elements(self.plant, asset, own, border, border + 1)
+                own = self._since(points, border - look, border + self.margin + 1)
+            line, _ = elements(self.plant, asset, points, Counters(self.plant, own), border, border + 1)
             begin, end = line.runs(states.DELAY)
             if not len(begin) or end[-1] <= border or begin[-1] >= border:
                 return None

@@ -34,6 +34,7 @@ from connectors.sim.companion import (
     CompanionServer,
 )
 from connectors.texts import clean, safe
+from kpis.counters import Counters
 from kpis.elements import elements
 from kpis.intervals import resolve, series
 from plantproof import cli
@@ -462,7 +463,7 @@ def test_the_states_become_the_right_elements(tmp_path, asset, expected):
             start = int(got.ts[0])
             end = start + len(expected) * 60_000_000_000
             (of_asset,) = [a for a in plant.assets if a.asset == asset]
-            line, _ = elements(plant, of_asset, {point.point: got}, start, end)
+            line, _ = elements(plant, of_asset, [point], Counters(plant, {point.point: got}), start, end)
             at = [int(line.code[(line.edges[:-1] <= t).nonzero()[0][-1]]) for t in got.ts]
             assert [ELEMENTS[code] for code in at] == list(expected.values())
 

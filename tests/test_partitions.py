@@ -50,7 +50,7 @@ def same(mine, theirs):
         assert summed(mine)[name].equals(theirs[name]), name
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(24))
 def test_parts_that_are_cut_anywhere_give_the_facts_of_the_whole(seed, tmp_path):
     plant, samples, start, end = generate(seed)
     frame, rng = to_frame(samples), random.Random(seed)
@@ -60,7 +60,7 @@ def test_parts_that_are_cut_anywhere_give_the_facts_of_the_whole(seed, tmp_path)
     same(amounts.facts, facts(plant, frame, start, end))
 
 
-@pytest.mark.parametrize("seed", range(60, 80))
+@pytest.mark.parametrize("seed", range(60, 70))
 def test_a_period_inside_the_samples_is_computed_as_though_all_were_read(seed, tmp_path):
     plant, samples, start, end = generate(seed)
     frame, rng = to_frame(samples), random.Random(seed)
@@ -72,7 +72,7 @@ def test_a_period_inside_the_samples_is_computed_as_though_all_were_read(seed, t
     assert amounts.demand.sort(order).equals(demand(plant, frame, first, last).sort(order))
 
 
-@pytest.mark.parametrize("seed", range(80, 100))
+@pytest.mark.parametrize("seed", range(80, 90))
 def test_what_is_carried_over_a_border_is_what_one_who_begins_there_finds(seed, tmp_path):
     plant, samples, start, end = generate(seed)
     store = lake_of(tmp_path, to_frame(samples))

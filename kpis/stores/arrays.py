@@ -87,9 +87,17 @@ class Workspace:
                 self._copy(point, rows, 0, len(rows.ts))
 
     def _put_chunk(self, chunk: Chunk) -> None:
-        for point, begin, end in chunk.runs:
-            if point in self._at:
-                self._copy(point, chunk.rows, begin, end)
+        rows, at, ts, value, good = chunk.rows, self._at, self.ts, self.value, self.good
+        if rows.text is not None or self._words:
+            for point, begin, end in chunk.runs:
+                self._copy(point, rows, begin, end)
+            return
+        for point, begin, end in chunk.runs:  # the same without a look at texts: a run may be short
+            first = at[point]
+            last = at[point] = first + end - begin
+            ts[first:last] = rows.ts[begin:end]
+            value[first:last] = rows.value[begin:end]
+            good[first:last] = rows.good[begin:end]
 
     def _copy(self, point: str, rows: Series, begin: int, end: int) -> None:
         first = self._at[point]
@@ -144,10 +152,9 @@ def stretch_of(frame: pl.DataFrame, points: Collection[str], *, uncertain_is_goo
             if last.get(point, at - 1) >= at:
                 disordered.add(point)
             last[point] = until
-        back = np.flatnonzero(ts[1:] <= ts[:-1]) + 1
-        if len(back) >= len(stops):  # more than where one point follows the other
-            inside = np.searchsorted(stops, back[~np.isin(back, stops)], "right")
-            disordered |= {named[n][0] for n in set(inside.tolist())}
+        back = ts[1:] <= ts[:-1]
+        back[stops[:-1] - 1] = False  # where one point follows the other
+        disordered |= {named[n][0] for n in set(np.searchsorted(stops, np.flatnonzero(back) + 1, "right").tolist())}
         found.append(Chunk(_series(rows, ts, uncertain_is_good=uncertain_is_good), named))
     kept = set(points) - disordered
     return Stretch([Chunk(c.rows, [run for run in c.runs if run[0] in kept]) for c in found]), sorted(
