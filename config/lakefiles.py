@@ -6,11 +6,17 @@ within that of another file of the same writer and day is superseded: its rows a
 count.
 """
 
+import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+TEXTS = "plantproof.texts"
+"""Key in a file's footer: how many of its rows have a text."""
+RUNS = "plantproof.runs"
+"""Key in a file's footer: which points lie side by side in each row group, and how many rows of each."""
 
 _NAME = re.compile(
     r"(?P<writer>.+-[0-9a-f]{8})-(?P<first>\d+)-(?P<last>\d+)-(?P<k>\d+)of(?P<n>\d+)\.parquet", re.DOTALL
@@ -33,6 +39,22 @@ class LakeFile:
     def range(self) -> tuple[int, int]:
         """The first and last batch."""
         return self.first, self.last
+
+
+def runs_said(groups: Sequence[Mapping[str, int]]) -> str:
+    """Return what stands under RUNS: the points in their order, and their rows in each row group (0 where none)."""
+    points = sorted({point for group in groups for point in group})
+    rows = [",".join(str(group.get(point, 0)) for point in points) for group in groups]
+    return json.dumps({"points": points, "rows": rows}, ensure_ascii=False)
+
+
+def runs_read(said: str) -> tuple[list[str], list[list[int]]]:
+    """Return the points and their rows in each row group.
+
+    Raises ValueError or KeyError where it is not what `runs_said` says.
+    """
+    found = json.loads(said)
+    return found["points"], [[int(rows) for rows in group.split(",")] for group in found["rows"]]
 
 
 def file_name(writer: str, first: int, last: int, k: int, n: int) -> str:

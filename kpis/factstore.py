@@ -77,10 +77,16 @@ class FactStore:
             return of_store(self.plant, self.lake, start, end, executor)
         days = self._days(first, last)
         self.update(days, executor)
-        inside = [_inside(self._stored(day), first, last) for day in days]
+        try:
+            stored = self._stored(days)
+        except pl.exceptions.PolarsError:  # torn by a power cut, or not of this store
+            self._remove_unreadable(days)
+            self.update(days, executor)
+            stored = self._stored(days)
+        inside = _inside(stored, first, last)
         head = [of_store(self.plant, self.lake, start, first)] if start < first else []
         tail = [of_store(self.plant, self.lake, last, end)] if last < end else []
-        return together([*head, *inside, *tail])
+        return together([*head, inside, *tail])
 
     def update(self, days: Sequence[dt.date], executor: Executor | None = None) -> None:
         """Compute the facts of those of the days, which follow each other, that are stale."""
@@ -156,11 +162,16 @@ class FactStore:
         folder = self.folder / f"date={day}"
         return folder / f"{self.name}.facts.parquet", folder / f"{self.name}.demand.parquet"
 
-    def _stored(self, day: dt.date) -> Amounts:
-        facts, demand = self._paths(day)
-        return Amounts(
-            pl.read_parquet(facts, hive_partitioning=False), pl.read_parquet(demand, hive_partitioning=False)
-        )
+    def _stored(self, days: Sequence[dt.date]) -> Amounts:
+        both = zip(*(self._paths(day) for day in days), strict=True)
+        return Amounts(*(pl.read_parquet(list(paths), hive_partitioning=False) for paths in both))
+
+    def _remove_unreadable(self, days: Sequence[dt.date]) -> None:
+        for path in (path for day in days for path in self._paths(day)):
+            try:
+                pl.read_parquet(path, hive_partitioning=False)
+            except pl.exceptions.PolarsError:
+                path.unlink(missing_ok=True)
 
     def _write(self, day: dt.date, amounts: Amounts) -> None:
         for path, frame in zip(self._paths(day), (amounts.facts, amounts.demand), strict=True):

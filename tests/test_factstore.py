@@ -181,6 +181,8 @@ def test_facts_that_were_torn_are_computed_again(agent, lake, tmp_path):
     assert len(asked(lake).computed) == 5
     next(tmp_path.glob(f"facts/date={day(1)}/*.facts.parquet")).unlink()
     assert asked(lake).computed == [day(1)]
+    next(tmp_path.glob(f"facts/date={day(2)}/*.facts.parquet")).write_bytes(b"PAR1 and no more")
+    assert asked(lake).computed == [day(2)]
 
 
 def test_a_lake_that_cannot_be_written_to_gives_the_same_figures(agent, lake, tmp_path, caplog):

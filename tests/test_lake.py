@@ -8,6 +8,7 @@ import pytest
 from collector.ledger import Ledger
 from collector.quarantine import Quarantine
 from collector.sinks.parquet import Sink
+from config.lakefiles import RUNS, runs_read, runs_said
 from config.plant import Asset, Plant, Point
 from config.plant import Sink as SinkConfig
 from config.schema import SAMPLE
@@ -15,6 +16,7 @@ from kpis.calendar import to_ns
 from kpis.compute import Basis, Window, results
 from kpis.facts import facts
 from kpis.stores import lake
+from kpis.stores.arrays import Workspace
 
 DAY = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
 
@@ -125,3 +127,35 @@ def test_files_of_the_version_before_and_strangers_parquet_files_are_read(store,
     frame(("a", 2, 2)).write_parquet(folder / "gw9-00000000-000000000001-000000000001-1of1.parquet")
     frame(("a", 3, 3)).write_parquet(folder / "by hand.parquet")
     assert lake.read(tmp_path, ["a"], at(0), at(24))["value"].sort().to_list() == [1.0, 2.0, 3.0]
+
+
+def test_rows_of_a_merged_file_are_found_by_what_its_footer_says(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    quarantine, config = Quarantine(tmp_path / "quarantine", ledger), SinkConfig(kind="parquet", path=tmp_path)
+    sink = Sink(config, Plant(id="p"), agent="a", spool="0" * 8, ledger=ledger, quarantine=quarantine)
+    sink.clock = lambda: at(24 * 9)
+    sink.start(())
+    points = ["b", "a", "never", "c"]
+    written = [frame(*((p, h + n / 3600, n) for n in range(600) for p in points if p != "never")) for h in (0, 6)]
+    for number, rows in enumerate(written, 1):
+        sink.write(rows, number, number)
+    while sink.upkeep(2):
+        pass
+    (file,) = tmp_path.glob("samples/*/*.parquet")
+    assert runs_read(pl.read_parquet_metadata(file)[RUNS]) == (["a", "b", "c"], [[1200, 1200, 1200]])
+    found = lake.stretch(tmp_path, ["a", "c"], at(0), at(24), uncertain_is_good=False)
+    rows = Workspace().filled(["a", "c"], {}, found, {})
+    assert {point: (len(r.ts), r.value[599:602].tolist()) for point, r in rows.items()} == {
+        point: (1200, [599.0, 0.0, 1.0]) for point in "ac"
+    }
+
+
+def test_a_footer_that_speaks_of_other_rows_is_told(tmp_path):
+    folder = tmp_path / "samples" / f"date={DAY.date()}"
+    folder.mkdir(parents=True)
+    about = {RUNS: runs_said([{"a": 3}])}
+    frame(("a", 1, 1), ("a", 2, 2)).write_parquet(
+        folder / "a-00000000-000000000001-000000000001-1of1.parquet", metadata=about
+    )
+    with pytest.raises(lake.LakeError, match="speak of other rows"):
+        lake.stretch(tmp_path, ["a"], at(0), at(24), uncertain_is_good=False)

@@ -134,6 +134,7 @@ def test_the_footer_says_bounds_order_and_what_the_file_is():
         b"plantproof.plant": "江宁".encode(),
         b"plantproof.sequences": b"1-8",
         b"plantproof.groups": b"4,2",
+        b"plantproof.texts": b"2",
     }
     first, second = file.metadata.row_group(0), file.metadata.row_group(1)
     point, ts = first.column(0).statistics, second.column(1).statistics

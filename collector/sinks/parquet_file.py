@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from collector.sinks import thrift
 from collector.sinks.thrift import FALSE, I32, I64, TRUE, Field, binary, listed, struct
+from config.lakefiles import RUNS, TEXTS, runs_said
 
 MAGIC = b"PAR1"
 GROUPS = "plantproof.groups"
 """Key in the footer: how many rows each row group has."""
-TEXTS = "plantproof.texts"
-"""Key in the footer: how many rows have a text."""
+LONG_RUN = 200
+"""Where a point has so many rows side by side on average, the footer says which points these are."""
 LIVE_LEVEL = 3
 """zstd level of files that are merged soon."""
 LARGE = 2**20
@@ -89,6 +90,7 @@ class Writer:
         self._zstd, self._quick = _compressor(thorough=thorough), _compressor(thorough=False)
         self._groups: list[tuple[int, bytes]] = []
         self._heights: list[int] = []
+        self._runs: list[dict[str, int]] | None = [] if ordered else None
         self.rows = self._texts = self._at = 0
         self._put(MAGIC)
 
@@ -110,10 +112,17 @@ class Writer:
         self._heights.append(frame.height)
         self.rows += frame.height
         self._texts += frame.height - frame["text"].null_count()
+        if self._runs is not None:
+            counted = frame["point"].rle().struct.unnest()
+            self._runs.append(dict(zip(counted["value"].to_list(), counted["len"].to_list(), strict=True)))
+            if frame.height < LONG_RUN * counted.height:
+                self._runs = None
 
     def finish(self) -> None:
         """Write the footer; the file stays open."""
         said = {**self._about, GROUPS: ",".join(map(str, self._heights)), TEXTS: str(self._texts)}
+        if self._runs is not None:
+            said[RUNS] = runs_said(self._runs)
         about = [struct([Field(1, *binary(key)), Field(2, *binary(text))]) for key, text in said.items()]
         orders = [struct([Field(1, *struct([]))]) for _ in _COLUMNS]
         _, footer = struct(

@@ -18,6 +18,8 @@ COLUMNS = ("point", "ts", "value", "status")
 """What is read of files without texts."""
 
 Found = dict[str, Series]
+Runs = tuple[list[str], Ints]
+"""The points whose rows lie side by side, and where the rows of each end."""
 Run = tuple[str, int, int]
 """A point and the positions [begin, end) of its samples in a chunk."""
 
@@ -132,14 +134,17 @@ def _sizes(stretch: Stretch, *around: Mapping[str, Series]) -> dict[str, int]:
     return sizes
 
 
-def stretch_of(frame: pl.DataFrame, points: Collection[str], *, uncertain_is_good: bool) -> tuple[Stretch, list[str]]:
+def stretch_of(
+    frame: pl.DataFrame, points: Collection[str], runs: Runs | None = None, *, uncertain_is_good: bool
+) -> tuple[Stretch, list[str]]:
     """Return the rows of the points that lie in order of time, and the points whose rows do not.
 
-    frame: rows of COLUMNS, and `text` where there are any, as they lie in files one after the other.
+    frame: rows of COLUMNS, and `text` where there are any, as they lie in files one after the other; without `point`
+    where `runs` says which rows are whose.
     """
     chunks = _chunks(frame)
     borders = np.cumsum([0, *(chunk.height for chunk in chunks)])
-    names, ends = _runs(frame["point"], borders)
+    names, ends = _cut(runs or _runs(frame["point"]), borders)
     last: dict[str, int] = {}
     disordered: set[str] = set()
     found = []
@@ -162,14 +167,18 @@ def stretch_of(frame: pl.DataFrame, points: Collection[str], *, uncertain_is_goo
     )
 
 
-def _runs(point: pl.Series, borders: Ints) -> tuple[list[str], Ints]:
-    """Return the points whose rows lie side by side, and where each run of them ends; chunks end runs too."""
+def _runs(point: pl.Series) -> Runs:
     runs = point.rle().struct.unnest()
-    ends = np.cumsum(runs["len"].to_numpy()).astype(np.int64)
+    return runs["value"].to_list(), np.cumsum(runs["len"].to_numpy()).astype(np.int64)
+
+
+def _cut(runs: Runs, borders: Ints) -> Runs:
+    """Return runs that end with each chunk as well."""
+    names, ends = runs
     split = np.union1d(ends, borders[1:]).astype(np.int64)
     if len(split) == len(ends):
-        return runs["value"].to_list(), ends
-    return runs["value"].gather(np.searchsorted(ends, split, "left")).to_list(), split
+        return runs
+    return [names[n] for n in np.searchsorted(ends, split, "left").tolist()], split
 
 
 def _chunks(frame: pl.DataFrame) -> list[pl.DataFrame]:

@@ -8,20 +8,19 @@ taken again where one of them went before it was read.
 """
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import polars as pl
 
-from config.lakefiles import parse, superseded
+from config.lakefiles import RUNS, TEXTS, parse, runs_read, superseded
 from config.schema import SAMPLE, UTC_NS
 from kpis.intervals import resolve, series
-from kpis.stores.arrays import COLUMNS, Stretch, stretch_of
+from kpis.stores.arrays import COLUMNS, Runs, Stretch, stretch_of
 from kpis.stores.base import StoreError, nearest
 
-TEXTS = "plantproof.texts"
-"""Key in a file's footer: how many of its rows have a text."""
 TRIES = 20
 """So often a look is taken again because files went meanwhile."""
 _DAY_NS = 86_400_000_000_000
@@ -119,18 +118,34 @@ def _stretch(lake: Path, points: Sequence[str], start: int, end: int, uncertain_
     scan = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
     if start % _DAY_NS or end % _DAY_NS:
         scan = scan.filter(_between(start, end))
-    # A column of nulls takes as long to read as any other.
-    frame = scan.select([*COLUMNS, "text"] if any(map(_has_texts, paths)) else list(COLUMNS)).collect()
-    found, disordered = stretch_of(frame, set(points), uncertain_is_good=uncertain_is_good)
+    said = [pl.read_parquet_metadata(path) for path in paths]
+    whole = not (start % _DAY_NS or end % _DAY_NS)
+    runs = _runs(said) if whole else None
+    # What the footers say need not be read: a column of nulls, and one of names, take as long as any other.
+    columns = [c for c in COLUMNS if runs is None or c != "point"]
+    columns += ["text"] if any(about.get(TEXTS, "") != "0" for about in said) else []
+    frame = scan.select(columns).collect()
+    if runs is not None and runs[1][-1] != frame.height:
+        raise LakeError(f"{lake}: the footers of {_day(start)} speak of other rows; restore the files from a copy")
+    found, disordered = stretch_of(frame, set(points), runs, uncertain_is_good=uncertain_is_good)
     if not disordered:
         return found
     ordered = resolve(_rows(lake, disordered, start, end))
     return Stretch(found.chunks, series(ordered, uncertain_is_good=uncertain_is_good))
 
 
-def _has_texts(path: Path) -> bool:
-    """Return whether a file has texts, or may have some: its footer says how many, if the agent wrote it."""
-    return pl.read_parquet_metadata(path).get(TEXTS, "") != "0"
+def _runs(said: Sequence[Mapping[str, str]]) -> Runs | None:
+    """Return which points' rows lie side by side in files, if all of their footers say so."""
+    names: list[str] = []
+    lengths: list[int] = []
+    try:
+        for points, groups in (runs_read(about[RUNS]) for about in said):
+            for rows in groups:
+                names += [point for point, length in zip(points, rows, strict=True) if length]
+                lengths += [length for length in rows if length]
+    except (KeyError, ValueError):
+        return None
+    return (names, np.cumsum(lengths)) if names else None
 
 
 def height(lake: Path, start: int, end: int) -> int:
