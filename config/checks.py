@@ -15,7 +15,7 @@ from config.units import METER_UNITS
 
 _METERS = {"energy": ("energy", "volume", "mass"), "power": ("power",)}
 _MODBUS = ("scale_register", "no_value")
-_ONCE = ("state", "mode", "reason", "since_reset", "product", "ideal_cycle")
+_ONCE = ("state", "mode", "order", "reason", "since_reset", "product", "ideal_cycle", "apc")
 _SINKS: Mapping[str, tuple[str, ...]] = {
     "parquet": ("path", "keep", "keep_size"),
     "influxdb": ("url", "api", "ca", "timeout"),
@@ -26,7 +26,6 @@ _SINKS: Mapping[str, tuple[str, ...]] = {
 """Keys of each kind of sink, and of each api, beside those of every sink."""
 _NEEDED = ("database", "org", "bucket")
 _COUNTING = ("total", "good", "reject", "rework")
-"""What a URL means that names no port."""
 
 Places = Mapping[tuple[str, str], str]
 

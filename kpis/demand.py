@@ -1,5 +1,6 @@
 """Samples -> what meters counted per demand interval. Rule 19 of docs/kpi-rules.md."""
 
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from config.schema import DEMAND, NS, UTC_NS
 from kpis.counters import Counters
 from kpis.facts import metered, meters_of
 from kpis.intervals import Ints, resolve, series
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def demand(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
@@ -51,5 +54,6 @@ def intervals(plant: Plant, start: int, end: int) -> Ints:
 
 def phase(plant: Plant, at: int) -> int:
     """Return what the plant's clock, in its standard time, is ahead of UTC at an instant [ns]."""
-    local = pl.Series([at]).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(plant.timezone)
-    return int(local.dt.base_utc_offset().dt.total_seconds().item()) * 1_000_000_000
+    local = (_EPOCH + dt.timedelta(microseconds=at // 1000)).astimezone(plant.zone)
+    ahead = (local.utcoffset() or dt.timedelta()) - (local.dst() or dt.timedelta())
+    return ahead // dt.timedelta(microseconds=1) * 1000

@@ -127,11 +127,21 @@ class FactStore:
         entry = entries.get(day)
         if entry is None or not all(path.is_file() for path in self._paths(day)):
             return False
-        if not inputs[day]:
-            return True  # its samples are past their time, or there never were any
-        before = entries[day - _DAY].carried if day - _DAY in inputs and day - _DAY in entries else around[0]
-        after = entries[day + _DAY].leading if day + _DAY in inputs and day + _DAY in entries else around[1]
-        return (entry.inputs, entry.before, entry.after) == (inputs[day], before, after)
+        if entry.inputs and not inputs[day]:
+            return True  # its samples are past their time
+        previous, following = day - _DAY, day + _DAY
+        before = entries[previous].carried if previous in inputs and previous in entries else around[0]
+        after = entries[following].leading if following in inputs and following in entries else around[1]
+        return (
+            entry.inputs == inputs[day]
+            and (entry.before == before or self._is_past(previous, entries))
+            and (entry.after == after or self._is_past(following, entries))
+        )
+
+    def _is_past(self, day: dt.date, entries: Mapping[dt.date, Entry]) -> bool:
+        """Return whether a day had samples once, and has none any more: what it handed on cannot be seen again."""
+        entry = entries.get(day)
+        return entry is not None and bool(entry.inputs) and not self._inputs(day)
 
     def _compute(self, days: Sequence[dt.date], executor: Executor | None) -> list[Part]:
         runs = _runs(days)

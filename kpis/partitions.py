@@ -7,7 +7,7 @@ before is carried along, what lies after is the head of the next part, which is 
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,15 +65,15 @@ def of_store(plant: Plant, store: Store, start: int, end: int, executor: Executo
     """
     borders = parts(plant, store, start, end)
     if executor is None:
-        return together([each.amounts for each in Pass(plant, store).over(borders)])
+        return _alone(plant, store, borders)
     pairs = list(itertools.pairwise(borders))
     n = len(pairs)
     found = executor.map(_alone, [plant] * n, [store] * n, pairs)
     return together(list(found))
 
 
-def _alone(plant: Plant, store: Store, borders: tuple[int, int]) -> Amounts:
-    return together([each.amounts for each in Pass(plant, store).over(borders)])
+def _alone(plant: Plant, store: Store, borders: Sequence[int]) -> Amounts:
+    return together([each.amounts for each in Pass(plant, store, telling=False).over(borders)])
 
 
 def together(amounts: Sequence[Amounts]) -> Amounts:
@@ -125,6 +125,8 @@ class Pass:
 
     plant: Plant
     store: Store
+    telling: bool = True
+    """Whether the parts bear digests of what lies around them."""
     margin: int = 0
     points: list[str] = field(default_factory=list)
     ahead: dict[str, "_Ahead"] = field(default_factory=dict)
@@ -140,12 +142,13 @@ class Pass:
         pairs = list(itertools.pairwise(borders))
         workspace = Workspace()
         with ThreadPoolExecutor(1) as reader:
-            read = self._read_ahead(reader, pairs)
-            current, before = next(read), self.seeds(borders[0])
+            first = self._read(reader, pairs[0])
+            before, read = self.seeds(borders[0]), self._read_ahead(reader, first, pairs[1:])
+            current = next(read)
             ahead = self._head(current, *pairs[0])
             accounts = Accounts(self.plant, self.plant.assets, self.open_stops(before, ahead, borders[0]))
             for (start, end), later in itertools.zip_longest(pairs, pairs[1:]):
-                carried, leading = digest(before, accounts.stops), digest(ahead)
+                carried, leading = self._digest(before, accounts.stops), self._digest(ahead)
                 coming = next(read, Stretch())
                 ahead = self._head(coming, end, later[1]) if later else self.head(end)
                 found = workspace.filled(self.points, before, current, ahead)
@@ -154,17 +157,25 @@ class Pass:
                 demand = of_meters(self.plant, self.plant.assets, counters, start, end)
                 before = {p: _copied(rows) for p, rows in self._tail(_until(found, end), end).items()}
                 current = coming
-                known = carried, digest(ahead), digest(before, accounts.stops), leading
+                known = carried, self._digest(ahead), self._digest(before, accounts.stops), leading
                 yield Part(start, end, Amounts(facts, demand), *known)
 
-    def _read_ahead(self, reader: ThreadPoolExecutor, pairs: Sequence[tuple[int, int]]) -> Iterator[Stretch]:
-        """Yield what lies between each pair of borders, while the next is being read."""
+    def _read(self, reader: ThreadPoolExecutor, pair: tuple[int, int]) -> Future[Stretch]:
         good = self.plant.uncertain == "good"
-        coming = [reader.submit(self.store.stretch, self.points, *pair, uncertain_is_good=good) for pair in pairs[:1]]
-        for pair in pairs[1:]:
-            coming.append(reader.submit(self.store.stretch, self.points, *pair, uncertain_is_good=good))
-            yield coming.pop(0).result()
-        yield coming.pop(0).result()
+        return reader.submit(self.store.stretch, self.points, *pair, uncertain_is_good=good)
+
+    def _read_ahead(
+        self, reader: ThreadPoolExecutor, coming: Future[Stretch], pairs: Sequence[tuple[int, int]]
+    ) -> Iterator[Stretch]:
+        """Yield what is being read and what lies between each pair of borders, each while the next is being read."""
+        for pair in pairs:
+            following = self._read(reader, pair)
+            yield coming.result()
+            coming = following
+        yield coming.result()
+
+    def _digest(self, found: Found, stops: Mapping[str, int] | None = None) -> str:
+        return digest(found, stops) if self.telling else ""
 
     def around(self, border: int) -> tuple[str, str]:
         """Return what a part that begins at the border would have as `before`, and one that ends there as `after`."""

@@ -248,7 +248,7 @@ def test_a_modulus_may_have_decimals_as_a_scaled_counter_rolls_over_at_them(tmp_
     assert [point.modulus for point in plant.points if point.modulus] == [42_949_672.96]
 
 
-@pytest.mark.parametrize("role", ["mode", "reason", "since_reset"])
+@pytest.mark.parametrize("role", ["mode", "order", "reason", "since_reset", "product", "ideal_cycle", "apc"])
 def test_an_asset_has_one_point_at_most_of_what_is_said_of_it_as_a_whole(tmp_path, role):
     path = starter(tmp_path) / "points.csv"
     text = path.read_text(encoding="utf-8").replace("press1,total", f"press1,{role}")

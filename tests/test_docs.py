@@ -30,8 +30,9 @@ from connectors import base as connectors
 from kpis import catalogue
 from kpis.catalogue import energy
 from kpis.catalogue.base import Kpi
-from kpis.compute import WARNINGS
+from kpis.compute import WARNINGS, Basis, Window, results
 from kpis.evidence.package import build
+from kpis.facts import facts
 from kpis.indicators import networking
 from plantproof import cli
 
@@ -40,6 +41,7 @@ DOCS = ROOT / "docs"
 NOMENCLATURE, CONFIGURATION = DOCS / "nomenclature.md", DOCS / "configuration.md"
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
 EMPTY = "–"
+HOUR_NS = 3_600_000_000_000
 
 MODELS = {
     name: model
@@ -57,6 +59,7 @@ REQUIRED = {  # what a model wants besides the field that is looked at
     "Calendar": {"shifts": [{"name": "早班", "start": "08:00", "end": "16:00"}]},
     "CalendarException": {"date": "2026-10-01", "working": "no"},
     "Product": {"product": "x", "ideal_cycle": 1},
+    "Swap": {"point": "p", "at": "2026-03-01T08:00:00+08:00"},
     "Sink": {"kind": "parquet"},
     "Plant": {"id": "works"},
 }
@@ -417,19 +420,63 @@ def test_the_two_readmes_have_the_same_sections_commands_and_links():
 
 
 def test_the_picture_of_the_flow_is_an_image_with_a_title_and_a_text_for_those_who_cannot_see_it():
-    image = ET.parse(DOCS / "flow.svg").getroot()
     space = "{http://www.w3.org/2000/svg}"
-    assert image.tag == f"{space}svg"
-    assert image.findtext(f"{space}title")
-    assert image.findtext(f"{space}desc")
+    for picture in ("flow.svg", "unknown.svg"):
+        image = ET.parse(DOCS / picture).getroot()
+        assert image.tag == f"{space}svg"
+        assert image.findtext(f"{space}title")
+        assert image.findtext(f"{space}desc")
     for name in ("README.md", "README.zh-CN.md"):
         alt = re.search(r"!\[([^\]]+)\]\(docs/flow\.svg\)", (ROOT / name).read_text("utf-8"))
         assert alt is not None, name
         assert len(alt[1]) > 40, name
 
 
+def picture_of_unknown_time():
+    """The shapes of the picture that have a class, and its texts that have an id."""
+    image = ET.parse(DOCS / "unknown.svg").getroot()
+    shapes = [(e.get("class"), dict(e.items())) for e in image.iter() if e.get("class")]
+    return shapes, {e.get("id"): e.text for e in image.iter("{http://www.w3.org/2000/svg}text") if e.get("id")}
+
+
+def of_the_picture(shapes):
+    """Facts and availability of the samples that the picture shows: 08:00 lies at x = 130, an hour is 80 wide."""
+    words = {"production": (1.0, "Good"), "delay": (3.0, "Good"), "bad": (None, "Bad")}
+    seen = [(round((float(s["cx"]) - 130) / 80 * HOUR_NS), *words[of]) for of, s in shapes if "cx" in s]
+    samples = pl.DataFrame(seen, schema=["ts", "value", "status"], orient="row").select(
+        pl.lit("s").alias("point"),
+        *(pl.col("ts").cast(SAMPLE["ts"]).alias(name) for name in ("ts", "ts_recv")),
+        pl.col("value").cast(pl.Float64),
+        pl.lit(None, pl.String).alias("text"),
+        pl.col("status").replace_strict(NAMES, return_dtype=pl.UInt32),
+    )
+    plant = Plant(
+        id="works",
+        assets=(Asset(asset="press"),),
+        points=(plant_models.Point(point="s", asset="press", role="state", max_hold="1h"),),
+        states={"default": {"1": "production", "3": "delay"}},
+    )
+    found = facts(plant, samples, 0, 8 * HOUR_NS)
+    stated = results(plant, Basis(found, pl.DataFrame()), Window(0, 8 * HOUR_NS), ["press"])
+    return found, stated.row(by_predicate=pl.col("kpi") == "availability", named=True)
+
+
+def test_the_picture_of_unknown_time_shows_what_its_samples_give():
+    shapes, texts = picture_of_unknown_time()
+    found, availability = of_the_picture(shapes)
+    for element, hours in (("production", 5), ("delay", 1), ("unknown", 2)):
+        drawn = sum(float(s["width"]) for of, s in shapes if of == element and "width" in s) / 80
+        assert drawn == found[element].sum().total_seconds() / 3600 == hours
+    computed = {name: f"{availability[name] * 100:.2f} %" for name in ("low", "value", "high", "coverage")}
+    assert texts == computed
+    told = rows(DOCS / "kpi-rules.md", "Unknown time, bounds and coverage")
+    assert {name: row["="] for name, row in told.items()} == computed
+
+
 def test_the_readmes_count_of_kpis_is_right():
-    (said,) = re.findall(r"\[(\d+) of time, pieces, losses, maintenance and energy\]", (ROOT / "README.md").read_text("utf-8"))
+    (said,) = re.findall(
+        r"\[(\d+) of time, pieces, losses, maintenance and energy\]", (ROOT / "README.md").read_text("utf-8")
+    )
     assert int(said) == len(catalogued())
 
 

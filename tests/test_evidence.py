@@ -1,6 +1,7 @@
 """Evidence packages: the same bytes from the same data, and nothing in them changes unseen."""
 
 import hashlib
+import importlib.metadata
 import io
 import json
 import subprocess
@@ -17,6 +18,7 @@ from config.load import load_plant
 from kpis.evidence import verify as verifier
 from kpis.evidence.package import MANIFEST, PackageError, build, manifest, pack
 from kpis.evidence.verify import verify
+from kpis.factstore import RULES
 from plantproof import cli
 
 START = 1_763_596_800_000_000_000  # 2025-11-20T08:00:00+08:00
@@ -410,6 +412,57 @@ def test_the_tables_of_a_plant_are_in_its_package_below_config(plant, package):
     files = unpacked(package)
     for name in ("plant.toml", "assets.csv", "points.csv", "days/calendar.csv"):
         assert files[f"config/{name}"] == (plant / name).read_bytes()
+
+
+def about(package: bytes) -> dict[str, object]:
+    return json.loads(unpacked(package)["datapackage.json"])["plantproof"]
+
+
+def of_holidays(folder: Path) -> bytes:
+    """The package of a plant that never collected, whose calendar names a country."""
+    make_plant(folder, plant=PLANT.replace("shifts =", 'holidays = "CN"\nshifts ='))
+    return build(load_plant(folder), folder / "lake", START, END)
+
+
+def other_version(package: bytes, **versions: object) -> bytes:
+    files = unpacked(package)
+    described = json.loads(files["datapackage.json"])
+    described["plantproof"] |= versions
+    return sealed(files | {"datapackage.json": json.dumps(described, ensure_ascii=False, indent=1).encode()})
+
+
+def test_a_package_names_the_rules_that_its_facts_follow(package):
+    assert about(package)["rules"] == RULES
+    assert "holidays" not in about(package)
+
+
+def test_a_package_whose_calendar_names_a_country_names_the_version_of_the_holidays_library(tmp_path):
+    package = of_holidays(tmp_path / "plant")
+    assert about(package)["holidays"] == importlib.metadata.version("holidays")
+    report = verify(package)
+    assert (report.faults, report.notes) == ([], [])
+
+
+def test_another_version_of_rules_or_holidays_is_a_note_and_no_fault(tmp_path):
+    package = other_version(of_holidays(tmp_path / "plant"), rules=RULES + 1, holidays="0.1")
+    report = verify(package)
+    assert report.faults == []
+    assert [note.partition(", verified with ")[0] for note in report.notes] == [
+        f"built with rules for facts {RULES + 1}",
+        "built with library holidays '0.1'",
+    ]
+    (tmp_path / "hour.zip").write_bytes(package)
+    told = run("verify", tmp_path / "hour.zip")
+    assert told.exit_code == exits.DONE
+    assert sum(line.startswith("note: built with ") for line in told.stdout.splitlines()) == 2
+
+
+def test_a_package_of_before_versions_were_named_is_verified(package):
+    files = unpacked(package)
+    described = json.loads(files["datapackage.json"])
+    del described["plantproof"]["rules"]
+    report = verify(sealed(files | {"datapackage.json": json.dumps(described).encode()}))
+    assert (report.faults, report.notes) == ([], [])
 
 
 def test_a_plant_whose_tables_lie_elsewhere_is_refused_with_the_next_step(tmp_path):

@@ -136,6 +136,16 @@ def test_a_meter_that_was_silent_for_days_closes_its_step_over_all_of_them(agent
     assert asked(lake).computed
 
 
+def test_a_day_inside_a_gap_gets_its_share_once_the_gap_is_over(lake, tmp_path):
+    agent = Agent(tmp_path)
+    agent.write(samples_of_day(0))
+    asked(lake, 0, 3 * 24)
+    agent.write(samples_of_day(2))
+    assert set(asked(lake, 0, 3 * 24).computed) == {day(0), day(1), day(2)}
+    kwh = FactStore(PLANT, lake).amounts(at(24), at(48)).facts["energy.electricity"].sum()
+    assert kwh == pytest.approx(240e6, abs=24)  # 10 kWh an hour, spread over the gap
+
+
 def test_merging_files_makes_nothing_stale(lake, tmp_path):
     agent = Agent(tmp_path)
     for n in range(3):
@@ -167,6 +177,18 @@ def test_a_year_of_facts_is_read_without_its_samples(agent, lake, tmp_path):
     kept = FactStore(PLANT, lake).amounts(at(0), at(5 * 24))
     assert kept.facts.equals(whole.facts)
     assert kept.demand.equals(whole.demand)
+
+
+def test_a_day_keeps_what_it_got_from_one_whose_samples_are_past_their_time(agent, lake, tmp_path):
+    whole = FactStore(PLANT, lake).amounts(at(0), at(5 * 24))
+    for n in (0, 1):
+        for file in tmp_path.glob(f"samples/date={day(n)}/*.parquet"):
+            file.unlink()
+    for first in (0, 2 * 24):
+        store = FactStore(PLANT, lake)
+        kept = store.amounts(at(first), at(5 * 24))
+        assert store.computed == []
+        assert kept.facts.equals(whole.facts.filter(pl.col("start").dt.epoch("ns") >= at(first)))
 
 
 def test_a_period_that_cuts_an_hour_takes_the_rest_of_it_from_the_samples(agent, lake):

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 import urllib.error
 import urllib.parse
@@ -18,7 +19,7 @@ from collector.backfill import import_file
 from config.load import load_plant
 from kpis.server.app import make_app
 from plantproof import cli
-from tests.test_evidence import END, MINUTE, filled, make_plant
+from tests.test_evidence import END, MINUTE, PLANT, filled, make_plant
 
 FROM, TO = "2025-11-20T08:00:00+08:00", "2025-11-20T09:00:00+08:00"
 DAY = ("2025-11-20", "2025-11-21")
@@ -200,6 +201,16 @@ def test_a_lake_that_cannot_be_read_is_503_and_health_still_answers(tmp_path):
     with served(folder) as client:
         assert client.get("/api/v1/kpis", params={"from": FROM, "to": TO}).status_code == 503
         assert client.get("/health").status_code == 200
+
+
+def test_a_calendar_whose_library_is_not_installed_is_503_with_the_next_step(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "holidays", None)
+    folder = make_plant(tmp_path / "plant", plant=PLANT.replace("shifts =", 'holidays = "AT-9"\nshifts ='))
+    with served(folder) as client:
+        answers = [client.get(f"/api/v1/{of}", params={"from": FROM, "to": TO}) for of in ("kpis", "indicators")]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    for answer in answers:
+        assert "pip install 'plantproof[kpi]'" in answer.json()["detail"]
 
 
 def test_a_plant_that_never_collected_answers_with_unknown_time(tmp_path):

@@ -64,10 +64,13 @@ def verify(package: Path, *, lake_path: Path | None, as_json: bool) -> None:
     """
     report = verify_package(package.read_bytes(), lake_path)
     if as_json:
-        click.echo(to_json({"verified": not report.faults, "checked": report.checked, "faults": report.faults}))
+        told = {"checked": report.checked, "notes": report.notes, "faults": report.faults}
+        click.echo(to_json({"verified": not report.faults} | told))
     else:
         for line in report.checked:
             click.echo(f"ok: {line}")
+        for line in report.notes:
+            click.echo(f"note: {line}")
         for line in report.faults:
             click.echo(f"FAULT: {line}")
         click.echo("not verified" if report.faults else "verified")

@@ -5,6 +5,7 @@ clock and no path. datapackage.json follows Data Package v2 (datapackage.org); `
 checks the unpacked folder.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ import tomllib
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from kpis.compute import Basis, Window, results, subjects_of
 from kpis.demand import demand
 from kpis.evidence import ledger
 from kpis.facts import facts
+from kpis.factstore import RULES
 from kpis.indicators import networking
 from kpis.partitions import samples_of
 from kpis.stores import Store, opened
@@ -93,6 +96,7 @@ def build(plant: Plant, place: Path | Store, start: int, end: int) -> bytes:
         "store": store.kind,
         "samples": samples.height,
         "samples_sha256": samples_hash(samples),
+        **versions(plant),
     }
     cited = ledger.extract(plant, start, end)
     if cited is not None:
@@ -101,6 +105,16 @@ def build(plant: Plant, place: Path | Store, start: int, end: int) -> bytes:
     files[DESCRIPTOR] = output.to_json(describe(plant, files, about)).encode()
     files[MANIFEST] = manifest(files)
     return pack(files)
+
+
+def versions(plant: Plant) -> dict[str, int | str]:
+    """Return what figures depend on beside samples and configuration: the version of the rules, and that of the
+    library `holidays` where a calendar names a country."""
+    found: dict[str, int | str] = {"rules": RULES}
+    if any(calendar.holidays for calendar in plant.calendars):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found["holidays"] = metadata.version("holidays")
+    return found
 
 
 def config_files(root: Path) -> dict[str, bytes]:
@@ -138,8 +152,8 @@ def safe_name(name: str) -> bool:
 def describe(plant: Plant, files: Mapping[str, bytes], about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the Data Package descriptor: one resource a file, and what is needed to compute the figures again.
 
-    about: `start_ns` and `end_ns` of the period, the `store` that was read, number and hash of its `samples`, and how
-    often each event stands in the `ledger`.
+    about: `start_ns` and `end_ns` of the period, the `store` that was read, number and hash of its `samples`, how often
+    each event stands in the `ledger`, and the `versions`.
     """
     resources = [
         {
@@ -162,8 +176,8 @@ def describe(plant: Plant, files: Mapping[str, bytes], about: Mapping[str, Any])
             "timezone": plant.timezone,
             **{key: about[key] for key in ("start_ns", "end_ns", "samples", "samples_sha256")},
             # Packages of before stores could differ do not name theirs: it was the lake. Without the agent's spool at
-            # hand there is no ledger.
-            **{key: about[key] for key in ("store", "ledger") if key in about},
+            # hand there is no ledger; older packages do not name versions.
+            **{key: about[key] for key in ("store", "ledger", "rules", "holidays") if key in about},
         },
     }
 

@@ -38,6 +38,7 @@ from kpis.evidence.package import (
     read_objects,
     safe_name,
     samples_hash,
+    versions,
 )
 from kpis.facts import facts as compute_facts
 from kpis.indicators import networking
@@ -60,9 +61,10 @@ _HOSTILE = (
 
 @dataclass(slots=True)
 class Report:
-    """What was checked, and what was found wrong; no fault means verified."""
+    """What was checked, what a reader should know, and what was found wrong; no fault means verified."""
 
     checked: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
@@ -147,6 +149,7 @@ def _recompute(files: Mapping[str, bytes], folder: Path, lake_path: Path | None,
         report.faults.append(f"the package is not complete: {', '.join(missing)} is missing")
         return
     content = _read(files, folder)
+    _note_versions(content, report)
     _check_devices(content, report)
     _check_calendar(content, report)
     _check_descriptions(files, folder, content, report)
@@ -171,6 +174,16 @@ def _read(files: Mapping[str, bytes], folder: Path) -> _Content:
     require(frames["facts"], FACT, "data/facts.parquet")
     require(frames["demand"], DEMAND, "data/demand.parquet")
     return _Content(load_plant(folder), start, end, about, frames, read_objects(files["indicators.json"]))
+
+
+def _note_versions(content: _Content, report: Report) -> None:
+    """Say which versions differ from those that the package was built with: figures may differ for that alone."""
+    own = versions(content.plant)
+    for key, name in (("rules", "rules for facts"), ("holidays", "library holidays")):
+        built = content.about.get(key)
+        if built is not None and built != own.get(key):
+            here = repr(own[key]) if key in own else "none"
+            report.notes.append(f"built with {name} {built!r}, verified with {here}: figures may differ for that alone")
 
 
 def _check_descriptions(files: Mapping[str, bytes], folder: Path, content: _Content, report: Report) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query
 
+from config.faults import ConfigError
 from config.plant import Plant
 from kpis import output
 from kpis.commands import bounded
@@ -52,7 +53,7 @@ def make_app(plant: Plant, place: Path | Store) -> FastAPI:
         first, last = _window(plant, start, end)
         subjects = checked(asset)
         samples = _said(lambda: store.read([p.point for p in plant.points], first, last))
-        listed = networking.devices(plant, samples, first, last)
+        listed = _said(lambda: networking.devices(plant, samples, first, last))
         rows = networking.rates(plant, listed, first, last, subjects)
         return {"results": output.objects(plant, rows), "devices": listed.to_dicts()}
 
@@ -72,5 +73,5 @@ def _window(plant: Plant, start: str, end: str) -> tuple[int, int]:
 def _said(read: Callable[[], T]) -> T:
     try:
         return read()
-    except StoreError as error:
+    except (StoreError, ConfigError) as error:  # a calendar may want a library that is not installed
         raise HTTPException(503, str(error)) from error

@@ -8,6 +8,8 @@ taken again where one of them went before it was read.
 """
 
 import datetime as dt
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +25,7 @@ from kpis.stores.base import StoreError, nearest
 
 TRIES = 20
 """So often a look is taken again because files went meanwhile."""
+_DAY_FOLDER = re.compile(r"date=\d{4}-\d\d-\d\d")
 _DAY_NS = 86_400_000_000_000
 
 T = TypeVar("T")
@@ -36,6 +39,16 @@ def days(lake: Path) -> list[dt.date]:
     """Return the UTC days for which the lake has samples, in order."""
     found = (lake / "samples").glob("date=[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]")
     return sorted(dt.date.fromisoformat(folder.name.removeprefix("date=")) for folder in found if _listed(folder))
+
+
+def _days(lake: Path, start: int, end: int) -> list[dt.date]:
+    """Return the UTC days that [start, end) [ns] touches and that have a folder; no other is looked into."""
+    first, last = f"date={_day(start)}", f"date={_day(end - 1)}"
+    try:
+        names = sorted(entry.name for entry in os.scandir(lake / "samples") if first <= entry.name <= last)
+    except FileNotFoundError:
+        return []
+    return [dt.date.fromisoformat(name.removeprefix("date=")) for name in names if _DAY_FOLDER.fullmatch(name)]
 
 
 def files(lake: Path, day: dt.date) -> list[Path]:
@@ -76,7 +89,7 @@ def rows(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFram
 
 
 def _rows(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
-    inside = [_scan(lake, [d], points) for d in days(lake) if _day(start) <= d <= _day(end - 1)]
+    inside = [_scan(lake, [d], points) for d in _days(lake, start, end)]
     empty = pl.DataFrame(schema=dict(SAMPLE)).lazy()
     return pl.concat([empty, *inside]).filter(_between(start, end)).collect()
 
@@ -111,7 +124,7 @@ def stretch(lake: Path, points: Sequence[str], start: int, end: int, *, uncertai
 
 
 def _stretch(lake: Path, points: Sequence[str], start: int, end: int, uncertain_is_good: bool) -> Stretch:
-    wanted = [d for d in days(lake) if _day(start) <= d <= _day(end - 1)]
+    wanted = _days(lake, start, end)
     paths = [path for day in wanted for path in files(lake, day)]
     if not paths:
         return Stretch()
@@ -150,7 +163,7 @@ def _runs(said: Sequence[Mapping[str, str]]) -> Runs | None:
 
 def height(lake: Path, start: int, end: int) -> int:
     """Return how many rows the days have that [start, end) [ns since 1970, UTC] touches; raises LakeError."""
-    wanted = [d for d in days(lake) if _day(start) <= d <= _day(end - 1)]
+    wanted = _days(lake, start, end)
     return _steadily(lake, lambda: _height([path for day in wanted for path in files(lake, day)]))
 
 
