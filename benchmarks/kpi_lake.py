@@ -76,6 +76,12 @@ def write_lake(
     return lake.plant
 
 
+def day_of(machines: int) -> pl.DataFrame:
+    """Return the rows of a day, in the order in which they came."""
+    lake = Lake(Path(), machines)
+    return pl.concat(list(lake.groups(START))).sort("ts_recv", maintain_order=True)
+
+
 class Lake:
     """A lake that grows by a day at a time, in memory bounded by a day's numbers."""
 
@@ -101,7 +107,7 @@ class Lake:
         first, last = self.days * batches + 1, (self.days + 1) * batches
         with (folder / file_name(WRITER, first, last, 1, 1)).open("wb") as file:
             writer = Writer(file, self._about(first, last), thorough=self._thorough, ordered=True)
-            for group in self._groups(start):
+            for group in self.groups(start):
                 writer.append(group)
             writer.finish()
         self.days += 1
@@ -111,7 +117,7 @@ class Lake:
         about |= {"version": importlib.metadata.version("plantproof"), "schema": SCHEMA_VERSION}
         return {f"plantproof.{key}": text for key, text in about.items()}
 
-    def _groups(self, start: int) -> Iterator[pl.DataFrame]:
+    def groups(self, start: int) -> Iterator[pl.DataFrame]:
         """Yield a day's row groups, each sorted by point, ts and ts_recv."""
         rng = np.random.default_rng(start // SECOND)
         machines, polls = len(self._counted), DAY_S * self._hz

@@ -1,7 +1,8 @@
 """Bytes a sample on disk: the lake's live and merged files against InfluxDB 1.6 with the same rows.
 
 InfluxDB is the real influxd after its full compaction; only its data files count (*.tsm), neither its log nor its
-index. It holds no receive time. Rows are those of the simulated plant and of the recordings beside the repository.
+index. It holds no receive time. Rows are those of the simulated plant, of a machine whose four points are polled each
+second and stored each time, and of the recordings beside the repository.
 """
 
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmarks.kpi_lake import day_of
 from benchmarks.plant_rows import recorded, simulated
 from collector.ledger import Ledger
 from collector.quarantine import Quarantine
@@ -30,7 +32,8 @@ COLD = {"DATA_CACHE_SNAPSHOT_WRITE_COLD_DURATION": "1s", "DATA_COMPACT_FULL_WRIT
 def measure() -> dict[str, tuple[float, str, str]]:
     """Return bytes a sample of the lake's live files, of its merged ones, of InfluxDB, and merged over InfluxDB."""
     figures: dict[str, tuple[float, str, str]] = {}
-    tables = {"simulated": (simulated(HOURS), 60), **{name: (rows, EVERY[name]) for name, rows in recorded().items()}}
+    tables = {"simulated": (simulated(HOURS), 60), "1 Hz": (day_of(1), 60)}
+    tables |= {name: (rows, EVERY[name]) for name, rows in recorded().items()}
     with tempfile.TemporaryDirectory() as folder:
         stored = _influx(Path(folder), {name: rows for name, (rows, _) in tables.items()})
         for name, (rows, every) in tables.items():
