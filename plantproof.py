@@ -16,7 +16,7 @@ COMMANDS = {
     "status": "collector.commands:status",
     "spool": "collector.spool_commands:spool",
     "import": "collector.commands:import_samples",
-    "kpi": "kpis.commands:kpi",
+    "kpi": "kpis.explain.commands:kpi",
     "indicators": "kpis.commands:indicators",
     "evidence": "kpis.evidence.commands:evidence",
     "serve": "kpis.server.commands:serve",

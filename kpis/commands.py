@@ -1,7 +1,8 @@
-"""The commands of the KPI rooms: kpi, indicators, evidence build and verify, serve."""
+"""The commands kpi and indicators, and the options that those of the other KPI rooms share with them."""
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import polars as pl
@@ -64,14 +65,14 @@ def load_samples(
 def from_store(plant: Plant, store: Store, start: str | None, end: str | None) -> tuple[pl.DataFrame, int, int]:
     """Return a store's samples and the window that they are of [ns since 1970, UTC]."""
     points = [p.point for p in plant.points]
-    window = _window_of(plant, store, start, end)
+    window = window_of(plant, store, start, end)
     try:
         return store.read(points, *window), *window
     except StoreError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _window_of(plant: Plant, store: Store, start: str | None, end: str | None) -> tuple[int, int]:
+def window_of(plant: Plant, store: Store, start: str | None, end: str | None) -> tuple[int, int]:
     """Return the period asked for; a bound that is left out is that of the store's samples."""
     try:
         window = _window(plant, start, end, (0, 0)) if start is not None and end is not None else None
@@ -136,7 +137,41 @@ def checked_subjects(plant: Plant, subjects: tuple[str, ...]) -> list[str]:
     return list(subjects) or known
 
 
-@click.command()
+class WithVerbs(click.Group):
+    """A command that takes arguments of its own, unless its first word is one of its verbs.
+
+    A plant whose folder is called as a verb is reached as ./verb.
+    """
+
+    allow_interspersed_args = True
+    _VERB = "kpis.commands.verb"
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own arguments and options; a verb's usage line does not name them."""
+        return [] if self._VERB in ctx.meta else super().get_params(ctx)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command's own arguments; those of a verb are left to it."""
+        if not args or args[0] not in self.commands:
+            return click.Command.parse_args(self, ctx, args)
+        ctx.meta[self._VERB] = args
+        return []
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb, or the command itself."""
+        verb = ctx.meta.get(self._VERB)
+        if verb is None:
+            return click.Command.invoke(self, ctx)
+        command = self.commands[verb[0]]
+        with command.make_context(verb[0], verb[1:], parent=ctx) as below:
+            return command.invoke(below)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return what the usage line names; verbs are listed below it."""
+        return click.Command.collect_usage_pieces(self, ctx)
+
+
+@click.group(cls=WithVerbs, no_args_is_help=False)
 @PLANT
 @FROM
 @TO
@@ -203,7 +238,7 @@ def _from_facts(
     plant: Plant, store: Store, start: str | None, end: str | None, workers: str, afresh: bool
 ) -> tuple[Basis, int, int]:
     """Return what a store holds of the period asked for, and the period [ns since 1970, UTC]."""
-    window = _window_of(plant, store, start, end)
+    window = window_of(plant, store, start, end)
     try:
         with scale.workers(workers) as executor:
             amounts = amounts_of(plant, store, *window, executor, afresh=afresh)
