@@ -8,9 +8,12 @@ import contextlib
 import datetime as dt
 import difflib
 import fnmatch
+import functools
 import re
 import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -84,6 +87,12 @@ def _yes_no(value: object) -> object:
         if value.strip().lower() not in words:
             raise ValueError("is neither yes nor no; write one of them")
         return words[value.strip().lower()]
+    return value
+
+
+def _of_a_day(value: int) -> int:
+    if 86_400_000_000_000 % value:
+        raise ValueError("does not divide a day; write such as 15min, 30min or 1h")
     return value
 
 
@@ -549,7 +558,7 @@ class Plant(Model):
     """The production day turns here."""
     uncertain: Literal["bad", "good"] = "bad"
     """How a KPI takes a sample of uncertain status."""
-    demand_interval: Duration = 900_000_000_000
+    demand_interval: Annotated[Duration, AfterValidator(_of_a_day)] = 900_000_000_000
     micro_stop: Duration = 120_000_000_000
     """A stop shorter than this is a micro-stop [ns]."""
     startup: Duration = 600_000_000_000
@@ -595,10 +604,44 @@ class Plant(Model):
 
         An exact asset in products.csv goes before a pattern, and both before the register's default.
         """
-        rows = [row for row in self.products if row.product == product]
+        rows = _indexed(_Table(self.products)).of_product.get(product, [])
         exact = [row.ideal_cycle for row in rows if row.asset == asset.asset]
         pattern = [row.ideal_cycle for row in rows if fnmatch.fnmatchcase(asset.asset, row.asset)]
         return next(iter(exact + pattern), asset.ideal_cycle)
+
+    def lists_cycle(self, asset: str) -> bool:
+        """Return whether products.csv has a planned run time per item of any product on an asset."""
+        patterns = _indexed(_Table(self.products)).patterns
+        return asset in patterns or any(fnmatch.fnmatchcase(asset, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The rows of products.csv by product, in their order, and the assets and patterns that any of them names."""
+
+    of_product: Mapping[str | None, Sequence[Product]]
+    patterns: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """The rows of products.csv, told from others by being the same tuple: to compare them costs what the index does."""
+
+    rows: tuple[Product, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Table) and self.rows is other.rows
+
+    def __hash__(self) -> int:
+        return id(self.rows)
+
+
+@functools.lru_cache(maxsize=8)
+def _indexed(table: _Table) -> _Index:
+    of_product: dict[str | None, list[Product]] = defaultdict(list)
+    for row in table.rows:
+        of_product[row.product].append(row)
+    return _Index(of_product, frozenset(row.asset for row in table.rows))
 
 
 def groups(assets: Iterable[str]) -> list[str]:

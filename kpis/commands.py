@@ -1,6 +1,7 @@
 """The commands kpi and indicators, and the options that those of the other KPI rooms share with them."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ STORE = click.option(
     "--store", type=click.Choice(KINDS), help="Where to read. Default: lake where the plant has a parquet sink."
 )
 ASSET = click.option("--asset", "subjects", multiple=True, help="Asset, group (line1) or plant id; may be repeated.")
+_DAY_NS = 86_400_000_000_000
+_LONG_NS = 20 * 366 * _DAY_NS
+"""Samples over more time than this are more likely those of a clock that was not set."""
 _FAR = 9_200_000_000_000_000_000
 """Nanoseconds from 1970 to the years 1678 and 2261; a shift or two further is still within 64 bits."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
@@ -83,7 +87,17 @@ def window_of(plant: Plant, store: Store, start: str | None, end: str | None) ->
         raise click.ClickException(str(error)) from error
     if extent is None:
         raise click.ClickException(f"{store} holds no samples of this plant; has its agent run?")
+    _refuse_strange_times(extent, start, end)
     return _window(plant, start, end, extent)
+
+
+def _refuse_strange_times(extent: tuple[int, int], start: str | None, end: str | None) -> None:
+    """Raise UsageError where a clock that went wrong would make the period decades long."""
+    first, last = (str(moment)[:10] for moment in pl.Series(extent).cast(pl.Datetime("ns", "UTC")))
+    if end is None and extent[1] > time.time_ns() + _DAY_NS:
+        raise click.UsageError(f"the newest sample is of {last}, which is to come; name the period's end with --to")
+    if start is None and extent[1] - extent[0] > _LONG_NS:
+        raise click.UsageError(f"the samples are from {first} to {last}; name the period's start with --from")
 
 
 def _from_file(path: Path, points: list[str]) -> pl.DataFrame:

@@ -9,10 +9,12 @@ Everything here can be deleted; it is computed again.
 
 import datetime as dt
 import hashlib
+import importlib.metadata
 import itertools
 import json
 import logging
-import os
+import re
+import secrets
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -29,15 +31,23 @@ from kpis.calendar import hour_of
 from kpis.demand import phase
 from kpis.partitions import HOUR_NS, Amounts, Part, Pass, of_store, together
 from kpis.stores import Lake, Store
-from kpis.stores.base import DAY_NS
+from kpis.stores.base import DAY_NS, SEARCH_DAYS
 from kpis.stores.lake import files
 
 RULES = 1
 """Rises with every change of the rules by which facts are computed."""
-_NO_MATTER = {
-    "sources", "sinks", "spool", "networking", "places", "root", "name", "kind", "coal_factors", "co2_factors",
+OF = "plantproof.of"
+"""Key in a file's footer: what tells the entry that it belongs to."""
+MOST_TIMES = 3
+"""A day is computed at most so often in one go."""
+_OF_PLANT = {
+    "id", "timezone", "day_start", "uncertain", "demand_interval", "micro_stop", "startup", "products", "calendars",
+    "states", "refinements", "swaps",
 }  # fmt: skip
-"""What a plant's configuration says that facts do not depend on."""
+_OF_ASSET = {"asset", "ideal_cycle"}
+_OF_POINT = {"point", "asset", "role", "unit", "modulus", "max_rate", "states"}
+"""What of a plant's configuration its facts depend on; names, addresses and notes are not of it."""
+
 logger = logging.getLogger("plantproof.kpis")
 
 _EPOCH = dt.date(1970, 1, 1)
@@ -62,7 +72,8 @@ class FactStore:
         """Take the plant and the lake; reads nothing yet."""
         self.plant, self.lake = plant, lake
         self.folder = lake.folder / "facts"
-        self.name = f"{plant.id}-{key_of(plant)}"
+        safe = re.sub(r"[^\w.-]", "_", plant.id)
+        self.name = f"{safe}-{key_of(plant)}"
         self.computed: list[dt.date] = []
         """The days that were computed, as often as they were."""
 
@@ -72,7 +83,7 @@ class FactStore:
         executor: computes stale days side by side.
         Raises StoreError where samples cannot be read, OSError where facts cannot be written.
         """
-        first, last = _whole_hours(self.plant, start, end)
+        first, last = _whole(self.plant, start, end)
         if first >= last:
             return of_store(self.plant, self.lake, start, end, executor)
         days = self._days(first, last)
@@ -95,16 +106,24 @@ class FactStore:
         through = Pass(self.plant, self.lake)
         before, _ = through.around(self.border(days[0]))
         _, after = through.around(self.border(days[-1] + _DAY))
-        for _ in range(len(days) + 2):  # one that is computed may change what its neighbour sees
+        times: dict[dt.date, int] = defaultdict(int)
+        while True:  # one that is computed may change what its neighbour sees
             stale = [day for day in days if not self._is_fresh(day, entries, inputs, (before, after))]
             if not stale:
                 break
-            for part in self._compute(stale, executor):
-                day = _date(part.start + DAY_NS // 2)
-                self._write(day, part.amounts)
-                entries[day] = Entry(inputs[day], part.before, part.after, part.carried, part.leading)
-                self.computed.append(day)
-        self._save(entries)
+            again = [day for day in stale if times[day] >= MOST_TIMES]
+            if again:
+                logger.warning("%s: facts of %s change each time they are computed", self.lake, again[0])
+            for some in _runs([day for day in stale if day not in again]):
+                for day, part in self._compute(some, executor):
+                    entry = Entry(inputs[day], part.before, part.after, part.carried, part.leading)
+                    self._write(day, part.amounts, entry)
+                    entries[day] = entry
+                    times[day] += 1
+                    self.computed.append(day)
+                self._save(entries)
+            if len(again) == len(stale):
+                break
 
     def border(self, day: dt.date) -> int:
         """Return when a day begins [ns since 1970, UTC]: at midnight UTC, or where a demand interval began before."""
@@ -125,7 +144,7 @@ class FactStore:
     ) -> bool:
         """Return whether a day's facts are those of its samples and of what its neighbours hand it."""
         entry = entries.get(day)
-        if entry is None or not all(path.is_file() for path in self._paths(day)):
+        if entry is None or not self._is_written(day, entry):
             return False
         if entry.inputs and not inputs[day]:
             return True  # its samples are past their time
@@ -134,38 +153,57 @@ class FactStore:
         after = entries[following].leading if following in inputs and following in entries else around[1]
         return (
             entry.inputs == inputs[day]
-            and (entry.before == before or self._is_past(previous, entries))
-            and (entry.after == after or self._is_past(following, entries))
+            and (entry.before == before or self._is_past(previous, entries, -1))
+            and (entry.after == after or self._is_past(following, entries, 1))
         )
 
-    def _is_past(self, day: dt.date, entries: Mapping[dt.date, Entry]) -> bool:
-        """Return whether a day had samples once, and has none any more: what it handed on cannot be seen again."""
-        entry = entries.get(day)
-        return entry is not None and bool(entry.inputs) and not self._inputs(day)
+    def _is_past(self, day: dt.date, entries: Mapping[dt.date, Entry], step: int) -> bool:
+        """Return whether the nearest day that had samples has none any more: what it handed on cannot be seen again."""
+        for _ in range(SEARCH_DAYS):
+            entry = entries.get(day)
+            if entry is None or self._inputs(day):
+                return False
+            if entry.inputs:
+                return True
+            day += step * _DAY
+        return False
 
-    def _compute(self, days: Sequence[dt.date], executor: Executor | None) -> list[Part]:
-        runs = _runs(days)
-        borders = [[*map(self.border, run), self.border(run[-1] + _DAY)] for run in runs]
+    def _is_written(self, day: dt.date, entry: Entry) -> bool:
+        """Return whether the facts that lie there are those of the entry: another process may have written others."""
+        try:
+            return all(pl.read_parquet_metadata(path).get(OF) == _digest(asdict(entry)) for path in self._paths(day))
+        except (OSError, pl.exceptions.PolarsError):
+            return False
+
+    def _compute(self, run: Sequence[dt.date], executor: Executor | None) -> list[tuple[dt.date, Part]]:
+        """Return the parts of days that follow each other, a month at most."""
+        found: list[Part] = []
+        borders = [*map(self.border, run), self.border(run[-1] + _DAY)]
         if executor is None:
-            return [part for some in borders for part in _over(self.plant, self.lake, some)]
-        pairs = [list(pair) for some in borders for pair in itertools.pairwise(some)]
-        n = len(pairs)
-        found = executor.map(_over, [self.plant] * n, [self.lake] * n, pairs)
-        return [part for parts in found for part in parts]
+            found = list(Pass(self.plant, self.lake).over(borders))
+        else:
+            pairs = list(itertools.pairwise(borders))
+            n = len(pairs)
+            found = [part for [part] in executor.map(_over, [self.plant] * n, [self.lake] * n, pairs)]
+        return list(zip(run, found, strict=True))
 
     def _inputs(self, day: dt.date) -> str:
         """Return what tells the samples of a day from any others; merging files changes nothing of it."""
-        spans: dict[str, list[list[int]]] = defaultdict(list)
+        spans: dict[tuple[str, str], list[list[int]]] = defaultdict(list)
         others: list[tuple[str, int, int]] = []
-        for path in files(self.lake.folder, day):
+        first, last = self.border(day), self.border(day + _DAY) - 1
+        folders = [_date(first) + n * _DAY for n in range(last // DAY_NS - first // DAY_NS + 1)]
+        for path in (path for folder in folders for path in files(self.lake.folder, folder)):
             file = parse(path)
             if file is None:
                 about = path.stat()
                 others.append((path.name, about.st_size, about.st_mtime_ns))
-            elif spans[file.writer] and spans[file.writer][-1][1] + 1 == file.first:
-                spans[file.writer][-1][1] = file.last
+                continue
+            of_writer = spans[path.parent.name, file.writer]
+            if of_writer and of_writer[-1][1] + 1 == file.first:
+                of_writer[-1][1] = file.last
             else:
-                spans[file.writer].append([file.first, file.last])
+                of_writer.append([file.first, file.last])
         return _digest([sorted(spans.items()), others]) if spans or others else ""
 
     def _paths(self, day: dt.date) -> tuple[Path, Path]:
@@ -183,24 +221,28 @@ class FactStore:
             except pl.exceptions.PolarsError:
                 path.unlink(missing_ok=True)
 
-    def _write(self, day: dt.date, amounts: Amounts) -> None:
+    def _write(self, day: dt.date, amounts: Amounts, entry: Entry) -> None:
         for path, frame in zip(self._paths(day), (amounts.facts, amounts.demand), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            frame.write_parquet(temporary)
-            temporary.replace(path)
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+            try:
+                frame.write_parquet(temporary, metadata={OF: _digest(asdict(entry))})
+                temporary.replace(path)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                temporary.unlink(missing_ok=True)
+                raise OSError(f"{path}: {error}") from error
 
     def _entries(self) -> dict[dt.date, Entry]:
         try:
             said = json.loads((self.folder / f"{self.name}.json").read_text(encoding="utf-8"))
             return {dt.date.fromisoformat(day): Entry(**entry) for day, entry in said["days"].items()}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}  # nobody computed yet, or what they wrote is torn: it is computed again
 
     def _save(self, entries: Mapping[dt.date, Entry]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         said = {"rules": RULES, "days": {str(day): asdict(entries[day]) for day in sorted(entries)}}
-        temporary = self.folder / f".{self.name}.{os.getpid()}.tmp"
+        temporary = self.folder / f".{self.name}.{secrets.token_hex(4)}.tmp"
         temporary.write_text(json.dumps(said, indent=1), encoding="utf-8")
         temporary.replace(self.folder / f"{self.name}.json")
 
@@ -222,7 +264,12 @@ def amounts_of(
 
 def key_of(plant: Plant) -> str:
     """Return what tells the rules and the configuration that facts depend on from any others."""
-    said = plant.model_dump(mode="json", exclude=_NO_MATTER)
+    said = plant.model_dump(mode="json", include=_OF_PLANT)
+    said["assets"] = [asset.model_dump(mode="json", include=_OF_ASSET) for asset in plant.assets]
+    points = [(point.model_dump(mode="json", include=_OF_POINT), point.hold_ns) for point in plant.points]
+    said["points"] = [about | {"hold": hold} for about, hold in points]
+    if any(calendar.holidays for calendar in plant.calendars):
+        said["holidays"] = importlib.metadata.version("holidays")
     return _digest([RULES, said])[:16]
 
 
@@ -235,27 +282,30 @@ def _over(plant: Plant, lake: Lake, borders: Sequence[int]) -> list[Part]:
 
 
 def _runs(days: Sequence[dt.date]) -> list[list[dt.date]]:
-    """Return days as runs of days that follow each other."""
+    """Return days as runs of days that follow each other, of a month at most: what is computed is saved so often."""
     runs: list[list[dt.date]] = []
     for day in days:
-        if runs and runs[-1][-1] + _DAY == day:
+        if runs and runs[-1][-1] + _DAY == day and len(runs[-1]) < SEARCH_DAYS:
             runs[-1].append(day)
         else:
             runs.append([day])
     return runs
 
 
-def _whole_hours(plant: Plant, start: int, end: int) -> tuple[int, int]:
-    """Return the hours of the plant's clock that lie in a period as a whole."""
-    first, last = hour_of(plant, np.array([start, end], np.int64)).tolist()
-    return (start if first == start else _next_hour(plant, first)), last
+def _whole(plant: Plant, start: int, end: int) -> tuple[int, int]:
+    """Return what of a period stored facts can answer: it begins and ends with an hour and a demand interval."""
+    first, last = start, end
+    while first < last and not _is_border(plant, first):
+        first += HOUR_NS // 4 - first % (HOUR_NS // 4)
+    while first < last and not _is_border(plant, last):
+        last -= last % (HOUR_NS // 4) or HOUR_NS // 4
+    return first, last
 
 
-def _next_hour(plant: Plant, hour: int) -> int:
-    """Return when the next hour of the plant's clock begins; a clock change may shorten one."""
-    quarters = hour + np.arange(1, 9, dtype=np.int64) * (HOUR_NS // 4)
-    later = quarters[hour_of(plant, quarters) == quarters]
-    return int(later[0])
+def _is_border(plant: Plant, at: int) -> bool:
+    """Return whether an hour of the plant's clock and a demand interval begin at an instant."""
+    of_demand = (at + phase(plant, at)) % plant.demand_interval == 0
+    return of_demand and int(hour_of(plant, np.array([at], np.int64))[0]) == at
 
 
 def _inside(amounts: Amounts, start: int, end: int) -> Amounts:

@@ -12,7 +12,7 @@ from config.plant import Asset, Plant, Point
 from config.plant import Sink as SinkConfig
 from config.schema import SAMPLE
 from kpis.calendar import to_ns
-from kpis.factstore import FactStore, amounts_of
+from kpis.factstore import FactStore, amounts_of, key_of
 from kpis.partitions import of_store
 from kpis.stores import Lake
 from tests.test_partitions import same
@@ -58,6 +58,7 @@ class Agent:
     """Writes samples into a lake as an agent does; a batch each time."""
 
     def __init__(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
         ledger = Ledger(folder / "ledger.jsonl")
         config, quarantine = SinkConfig(kind="parquet", path=folder), Quarantine(folder, ledger)
         self.sink = Sink(config, PLANT, agent="a", spool="0" * 8, ledger=ledger, quarantine=quarantine)
@@ -89,11 +90,11 @@ def lake(tmp_path):
     return Lake(tmp_path)
 
 
-def asked(lake, first=0, last=5 * 24):
+def asked(lake, first=0, last=5 * 24, plant=PLANT):
     """The store after the period was asked for; its facts are those that the samples give."""
-    store = FactStore(PLANT, lake)
+    store = FactStore(plant, lake)
     found = store.amounts(at(first), at(last))
-    afresh = of_store(PLANT, lake, at(first), at(last))
+    afresh = of_store(plant, lake, at(first), at(last))
     same(found.facts, afresh.facts)
     order = ["asset", "medium", "start"]
     assert found.demand.sort(order).equals(afresh.demand.sort(order))
@@ -212,3 +213,87 @@ def test_a_lake_that_cannot_be_written_to_gives_the_same_figures(agent, lake, tm
     found = amounts_of(PLANT, lake, at(0), at(48))
     same(found.facts, of_store(PLANT, lake, at(0), at(48)).facts)
     assert "facts cannot be stored" in caplog.text
+
+
+def test_a_day_that_begins_before_midnight_utc_looks_into_both_days_folders(agent, lake):
+    india = PLANT.model_copy(update={"timezone": "Asia/Kolkata", "demand_interval": HOUR_NS})
+    assert FactStore(india, lake).border(day(1)) == at(23.5)
+    asked(lake, 0, 72, india)
+    agent.write(rows("m.state", [(23.6, 3), (23.7, 1)]))  # late, in the folder of day 0, but within day 1
+    assert day(1) in asked(lake, 0, 72, india).computed
+
+
+def test_demand_intervals_longer_than_an_hour_are_all_there_in_a_period_that_cuts_them(agent, lake):
+    slow = PLANT.model_copy(update={"demand_interval": 3 * HOUR_NS // 4})
+    asked(lake, 7.2, 60.3, slow)
+
+
+def test_an_hour_of_half_an_hours_clock_change_is_counted_once(lake, tmp_path):
+    island = PLANT.model_copy(update={"timezone": "Australia/Lord_Howe"})
+    change = dt.datetime(2027, 4, 3, 15, 0, tzinfo=dt.UTC)  # 2:00 becomes 1:30
+    hours = (change - DAY) / dt.timedelta(hours=1)
+    agent = Agent(tmp_path)
+    agent.write(rows("m.total", [(hours - 6 + n / 2, n) for n in range(30)]))
+    for first, last in ((-5.0, 1 / 6), (-5.0, 0.5), (-0.5, 6.0), (-0.75, 1 / 3)):
+        asked(lake, hours + first, hours + last, island)
+
+
+def test_a_gap_before_the_oldest_samples_that_are_kept_changes_nothing_of_what_is_stored(lake, tmp_path):
+    agent = Agent(tmp_path)
+    agent.write(samples_of_day(0))
+    agent.write(samples_of_day(3))
+    asked(lake, 0, 96)
+    later = FactStore(PLANT, lake).amounts(at(48), at(96))
+    next(tmp_path.glob(f"samples/date={day(0)}/*.parquet")).unlink()
+    store = FactStore(PLANT, lake)
+    assert store.amounts(at(48), at(96)).facts.equals(later.facts)
+    assert store.computed == []
+
+
+def test_facts_that_another_process_wrote_meanwhile_do_not_pass_for_those_of_the_last_entry(agent, lake):
+    slow, fast = FactStore(PLANT, lake), FactStore(PLANT, lake)
+    write, saved = slow._write, []
+
+    def overtaken(*what):
+        if not saved:
+            saved.append(None)
+            agent.write(rows("m.state", [(12.5, 1), (12.75, 3)]))  # a quarter of an hour less of the stop
+            fast.amounts(at(0), at(24))
+            saved.append((lake.folder / "facts" / f"{fast.name}.json").read_bytes())
+        write(*what)
+
+    slow._write = overtaken
+    slow.amounts(at(0), at(24))
+    (lake.folder / "facts" / f"{fast.name}.json").write_bytes(saved[1])
+    assert asked(lake, 0, 24).computed == [day(0)]
+
+
+def test_a_note_or_an_address_changes_nothing_of_facts_and_a_rate_does():
+    def edited(**words):
+        return PLANT.model_copy(update={"points": (PLANT.points[0].model_copy(update=words), *PLANT.points[1:])})
+
+    assert key_of(edited(note="moved", address="ns=2;s=x", source="line2")) == key_of(PLANT)
+    assert len({key_of(PLANT), key_of(edited(max_rate=1.0)), key_of(edited(max_hold=HOUR_NS))}) == 3
+
+
+def test_a_device_that_was_silent_for_forty_days_costs_no_more_than_its_days(lake, tmp_path):
+    agent = Agent(tmp_path)
+    for n in (0, *range(38, 43)):
+        agent.write(samples_of_day(n)[:48] if n else samples_of_day(0))  # the counter and the meter say nothing more
+    asked(lake, 0, 43 * 24)
+    agent.write(rows("m.total", [(41 * 24 + 1, 5000.0)]))
+    store = asked(lake, 20 * 24, 43 * 24)
+    assert max(store.computed.count(each) for each in store.computed) <= 2
+
+
+def test_a_disk_that_is_full_leaves_no_half_file_and_the_figures(agent, lake, tmp_path, monkeypatch, caplog):
+    def full(frame, path, **_words):
+        path.write_bytes(b"PAR1")
+        raise pl.exceptions.ComputeError("no space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    found = amounts_of(PLANT, lake, at(0), at(24))
+    monkeypatch.undo()
+    same(found.facts, of_store(PLANT, lake, at(0), at(24)).facts)
+    assert "no space left" in caplog.text
+    assert list(tmp_path.glob("facts/*/*")) == []

@@ -11,13 +11,13 @@ import pytest
 from collector.ledger import Ledger
 from collector.quarantine import Quarantine
 from collector.sinks.parquet import Sink
-from config.plant import Plant
+from config.plant import Asset, Plant, Point
 from config.plant import Sink as SinkConfig
 from config.schema import FACT
 from kpis import partitions
 from kpis.demand import demand
 from kpis.facts import FACT_KEYS, facts
-from kpis.partitions import Pass, of_store, parts
+from kpis.partitions import Pass, of_store, parts, samples_of
 from kpis.stores import Lake
 from tests.generated_plants import generate, to_frame
 
@@ -102,3 +102,51 @@ def test_processes_give_the_same_facts_as_one(tmp_path, monkeypatch):
         spread = of_store(plant, store, start, end, pool)
     same(spread.facts, alone.facts)
     assert set(FACT) <= set(spread.facts.columns)
+
+
+def at(hours):
+    return 1_794_787_200_000_000_000 + round(hours * HOUR)  # 2026-11-16
+
+
+def rows(point, hours_and_values):
+    return [
+        (point, at(h), at(h), None if isinstance(v, str) else float(v), v if isinstance(v, str) else None, 0)
+        for h, v in hours_and_values
+    ]
+
+
+def pieces(amounts):
+    return amounts.facts["total"].sum() / 1e6
+
+
+def one_machine(*roles):
+    points = tuple(Point(point=f"m.{role}", asset="m", role=role, max_hold="3d") for role in roles)
+    return Plant(id="p", timezone="UTC", assets=(Asset(asset="m"),), points=points)
+
+
+def test_a_reset_that_is_told_long_after_the_border_counts_in_both_parts(tmp_path):
+    plant = one_machine("total", "since_reset")
+    # 100 pieces at noon, a reset at 6:00 of the next day, 20 pieces at its noon; told of at 1:00 and at 7:00.
+    told = rows("m.since_reset", [(12, 3600 * 100), (25, 3600 * 113), (31, 3600)])
+    frame = to_frame(rows("m.total", [(12, 100), (36, 120)]) + told)
+    store = lake_of(tmp_path, frame)
+    for first, last, expected in ((0, 24, 60), (24, 48, 60), (0, 48, 120)):
+        assert pieces(of_store(plant, store, at(first), at(last))) == expected
+        read = samples_of(plant, store, at(first), at(last))
+        assert facts(plant, read, at(first), at(last))["total"].sum() / 1e6 == expected
+
+
+@pytest.mark.parametrize("said", ["out of order", 1e13, float("nan")])
+def test_a_sample_that_cannot_be_counted_from_hides_no_neighbour_behind_it(tmp_path, said):
+    plant = one_machine("total")
+    store = lake_of(tmp_path, to_frame(rows("m.total", [(20, 0), (23.5, said), (24.5, said), (25, 100)])))
+    assert [pieces(of_store(plant, store, at(a), at(b))) for a, b in ((0, 48), (0, 24), (24, 48))] == [100, 80, 20]
+
+
+def test_rows_of_another_day_in_a_file_that_somebody_put_there_count_once(tmp_path):
+    plant = one_machine("total")
+    store = lake_of(tmp_path, to_frame(rows("m.total", [(h, 10 * h) for h in range(25, 72)])))
+    by_hand = to_frame(rows("m.total", [(22, 220), (23, 230), (24, 240)]))
+    by_hand.write_parquet(tmp_path / "samples" / "date=2026-11-17" / "by hand.parquet")
+    assert pieces(of_store(plant, store, at(24), at(48))) == 240
+    assert pieces(of_store(plant, store, at(24), at(72))) == pieces(of_store(plant, store, at(24), at(71))) == 470

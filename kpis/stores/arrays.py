@@ -39,10 +39,10 @@ class Stretch:
     chunks: list[Chunk] = field(default_factory=list)
     apart: Found = field(default_factory=dict)
 
-    def beginning(self, until: int) -> Found:
+    def beginning(self, until: int, limits: Mapping[str, float]) -> Found:
         """Return each point's first samples: at least as far as one from `until` [ns] on that is good, if there is one.
 
-        More may be returned.
+        More may be returned. limits: as for `usable`, by point.
         """
         slices: dict[str, list[Series]] = defaultdict(list)
         missing = {point for chunk in self.chunks for point, _, _ in chunk.runs}
@@ -52,7 +52,7 @@ class Stretch:
             for point, begin, end in chunk.runs:
                 if point in missing:
                     slices[point].append(part(chunk.rows, begin, end))
-                    if chunk.rows.ts[end - 1] >= until and usable(slices[point][-1])[-1:].any():
+                    if chunk.rows.ts[end - 1] >= until and usable(slices[point][-1], limits.get(point))[-1:].any():
                         missing.discard(point)
         return {point: joined(each) for point, each in slices.items()} | self.apart
 
@@ -193,15 +193,22 @@ def _series(chunk: pl.DataFrame, ts: Ints, *, uncertain_is_good: bool) -> Series
     """Return a chunk's columns as though all were of one point."""
     value = chunk["value"]
     text = chunk["text"] if "text" in chunk.columns and chunk["text"].null_count() < chunk.height else None
-    if not value.has_nulls() and (chunk["status"] & SEVERITY_MASK).max() == 0:
+    status = chunk["status"]
+    if not value.has_nulls() and not status.has_nulls() and (status & SEVERITY_MASK).max() == 0:
         return Series(ts, value.to_numpy(), all_good(len(ts)), text)
     whole = chunk if text is not None else chunk.with_columns(text=pl.lit(None, pl.String))
-    good = whole.select(is_good(uncertain_is_good)).to_series().to_numpy()
+    good = whole.select(is_good(uncertain_is_good).fill_null(value=False)).to_series().to_numpy()
     return Series(ts, value.fill_null(np.nan).to_numpy(), good, text)
 
 
-def usable(rows: Series) -> NDArray[np.bool_]:
-    """Return which samples are good and say something that can be counted from: a finite number or a text."""
+def usable(rows: Series, limit: float | None) -> NDArray[np.bool_]:
+    """Return which samples are good and say something that can be counted from.
+
+    That is a number below the limit; where there is no limit, a finite number or a text.
+    """
+    if limit is not None:
+        numbers: NDArray[np.bool_] = rows.good & (np.abs(rows.value) < limit)
+        return numbers
     found = rows.good & np.isfinite(rows.value)
     if rows.text is not None:
         found |= rows.good & rows.text.is_not_null().to_numpy()

@@ -129,11 +129,11 @@ def _stretch(lake: Path, points: Sequence[str], start: int, end: int, uncertain_
     if not paths:
         return Stretch()
     scan = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
-    if start % _DAY_NS or end % _DAY_NS:
-        scan = scan.filter(_between(start, end))
     said = [pl.read_parquet_metadata(path) for path in paths]
-    whole = not (start % _DAY_NS or end % _DAY_NS)
+    # A file that somebody else put there may hold rows of any day.
+    whole = not (start % _DAY_NS or end % _DAY_NS) and all(parse(path) is not None for path in paths)
     runs = _runs(said) if whole else None
+    scan = scan if whole else scan.filter(_between(start, end))
     # What the footers say need not be read: a column of nulls, and one of names, take as long as any other.
     columns = [c for c in COLUMNS if runs is None or c != "point"]
     columns += ["text"] if any(about.get(TEXTS, "") != "0" for about in said) else []
