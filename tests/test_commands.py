@@ -388,3 +388,14 @@ def test_a_room_imports_no_library_of_another(module):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)) & set(HEAVY) == set()
+
+
+def test_a_clock_that_went_wrong_is_told_before_decades_are_computed(plant, samples, tmp_path):
+    assert run("import", plant, samples).exit_code == exits.DONE
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("ts,point,value\n2100-01-01T00:00:00Z,a.state,1\n", encoding="utf-8")
+    done = run("import", plant, wrong)
+    assert done.exit_code == exits.DONE, done.output
+    result = run("kpi", plant)
+    assert result.exit_code == exits.USAGE
+    assert "2100-01-01, which is to come; name the period's end with --to" in " ".join(result.stderr.split())
