@@ -1,5 +1,6 @@
 """The commands kpi and indicators, and the options that those of the other KPI rooms share with them."""
 
+import difflib
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from config.load import load_plant
 from config.plant import Plant
 from config.samples import SampleFileError, read_samples
 from kpis import output, scale
+from kpis.catalogue.offers import kpis_of
 from kpis.compute import PERIODS, WARNINGS, Basis, Window, results, subjects_of
 from kpis.demand import demand
 from kpis.facts import facts
@@ -190,6 +192,7 @@ class WithVerbs(click.Group):
 @FROM
 @TO
 @click.option("--by", type=click.Choice(PERIODS), default="total", show_default=True)
+@click.option("--kpi", "wanted", multiple=True, help="Id of a KPI (docs/kpis.md); may be repeated. Default: all.")
 @ASSET
 @SAMPLES
 @LAKE
@@ -204,6 +207,7 @@ def kpi(
     start: str | None,
     end: str | None,
     by: str,
+    wanted: tuple[str, ...],
     subjects: tuple[str, ...],
     samples: Path | None,
     lake_path: Path | None,
@@ -217,19 +221,21 @@ def kpi(
 
     \b
     Examples:  plantproof kpi PLANT --from 2026-11-20 --to 2026-11-21 --by shift
-               plantproof kpi PLANT --from 2026-11-01 --to 2026-12-01 --asset line1 --json
+               plantproof kpi PLANT --from 2026-11-01 --to 2026-12-01 --asset line1 --kpi oee --json
                plantproof kpi PLANT --samples day.csv
 
     Exits 3 when a figure carries a data-quality warning.
     """
     loaded = load_plant(plant)
     chosen = checked_subjects(loaded, subjects)
+    _check_kpis(loaded, wanted)
     if samples is not None:
         frame, first, last = load_samples(loaded, start, end, samples, lake_path, store)
         basis = Basis(facts(loaded, frame, first, last), demand(loaded, frame, first, last))
     else:
         basis, first, last = _from_facts(loaded, store_to_read(loaded, store, lake_path), start, end, workers, afresh)
     rows = results(loaded, basis, Window(first, last, by), chosen)
+    rows = rows.filter(pl.col("kpi").is_in(list(wanted))) if wanted else rows
     if out is not None:
         try:
             output.write(loaded, rows, out)
@@ -246,6 +252,15 @@ def kpi(
         output.print_table(output.table(loaded, rows, _title(loaded, first, last, by)))
     if rows.select(pl.col("flags").list.eval(pl.element().is_in(list(WARNINGS))).list.any().any()).item():
         sys.exit(exits.QUALITY)
+
+
+def _check_kpis(plant: Plant, wanted: tuple[str, ...]) -> None:
+    """Raise UsageError where an id is none of the plant's KPIs."""
+    known = [kpi.id for kpi in kpis_of(plant)]
+    for kpi in wanted:
+        if kpi not in known:
+            near = difflib.get_close_matches(kpi, known, 3) or known
+            raise click.UsageError(f"--kpi {kpi!r} is no KPI of this plant; did you mean {', '.join(near)}?")
 
 
 def _from_facts(

@@ -108,8 +108,11 @@ def _amount(value: float | None, unit: str) -> str:
 def _number(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
-    return f"{value:.2%}" if unit == "1" else f"{value:,.2f}".rstrip("0").rstrip(".")
+    return f"{value:.2%}" if unit == "1" else _plain(value)
 
 
 def _plain(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
+    if value is None:
+        return "–"
+    # Two decimals would make nothing of a little.
+    return f"{value:.3g}" if 0 < abs(value) < 0.1 else f"{value:,.2f}".rstrip("0").rstrip(".")

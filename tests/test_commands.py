@@ -399,3 +399,11 @@ def test_a_clock_that_went_wrong_is_told_before_decades_are_computed(plant, samp
     result = run("kpi", plant)
     assert result.exit_code == exits.USAGE
     assert "2100-01-01, which is to come; name the period's end with --to" in " ".join(result.stderr.split())
+
+
+def test_one_kpi_is_told_where_it_is_asked_for_and_a_wrong_id_with_those_near_it(plant, samples):
+    rows = kpi(plant, samples, *PERIOD, "--kpi", "oee", "--kpi", "mtbf")
+    assert {row["kpi"] for row in rows} == {"oee", "mtbf"}
+    result = run("kpi", plant, "--samples", samples, "--kpi", "availabilty")
+    assert result.exit_code == exits.USAGE
+    assert "did you mean availability" in " ".join(result.stderr.split())
