@@ -104,7 +104,7 @@ class Labels:
             return declared
         i = np.searchsorted(self.cycles.ts, at, "right") - 1
         told = pl.Series(self.cycles.value).gather(np.maximum(i, 0))
-        return told.zip_with(pl.Series(i >= 0) & (told > 0), declared)
+        return told.zip_with(pl.Series(i >= 0) & told.is_finite() & (told > 0), declared)
 
 
 def labels(points: Sequence[Point], found: Mapping[str, Series]) -> Labels:

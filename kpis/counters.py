@@ -19,6 +19,7 @@ from kpis.calendar import to_ns
 from kpis.intervals import Bools, Ints, Series, Stretches, known
 
 _LIMIT = 2.0**62
+_HOUR = 3600 * NS_PER_SECOND
 LONGEST_NS = 31 * 86_400 * NS_PER_SECOND
 """No increment spans more time than this [ns]."""
 _WORD_OF_RESET = 2 * NS_PER_SECOND
@@ -221,6 +222,18 @@ class _Odd:
             step[at], reset[at], refused[at] = max(counted, 0), False, counted < 0
 
 
+def limit_of(point: Point) -> float | None:
+    """Return below which a point's numbers can be counted from [unit]; None where it counts nothing."""
+    if point.medium is None and point.role not in (*COUNTS, "since_reset", "ideal_cycle"):
+        return None
+    return _LIMIT / float(factor(point) * MICRO)
+
+
+def _readings(series: Series, point: Point) -> Series:
+    limit = limit_of(point)
+    return series.numeric(np.inf if limit is None else limit)
+
+
 class Counters:
     """Samples around a window, and what their counters and meters counted, each worked out once."""
 
@@ -238,10 +251,10 @@ class Counters:
         return [self._of(point) for point in points if point.point in self.found]
 
     def known(self, point: Point) -> Stretches:
-        """Return when a point's number was known; a word is no reading."""
+        """Return when a point's number was known; a word is no reading, nor is a number too large to count from."""
         if point.point not in self._known:
             rows = self.found.get(point.point)
-            self._known[point.point] = known(None if rows is None else rows.numeric(), point.hold_ns)
+            self._known[point.point] = known(None if rows is None else _readings(rows, point), point.hold_ns)
         return self._known[point.point]
 
     def _of(self, point: Point) -> Steps:
@@ -264,8 +277,12 @@ def changes_of(plant: Plant, point: Point) -> list[Change]:
 
 
 def integral(series: Series, point: Point) -> Steps:
-    """Return the energy of a power point, each value held while it is known [1e-6 kWh]."""
-    readings = Series(series.ts, series.value, series.good & np.isfinite(series.value))
+    """Return the energy of a power point, each value held while it is known [1e-6 kWh].
+
+    Each step is a whole number, so that sums are exact wherever they begin. It is the difference of what its power
+    makes since the hour of UTC that it begins in: while power stays, what was rounded does not add up.
+    """
+    readings = _readings(series, point)
     held = known(readings, point.hold_ns)
     # Each good sample ends where its stretch does, or at the next sample.
     ts = np.union1d(readings.ts[readings.good], held.end)
@@ -274,5 +291,6 @@ def integral(series: Series, point: Point) -> Steps:
     rows = np.flatnonzero(readings.good)
     holder = np.searchsorted(readings.ts[rows], ts, "right") - 1
     power = np.where(on, readings.value[rows][np.maximum(holder, 0)], 0.0) if len(rows) else np.zeros(len(ts))
-    added = power[:-1] * float(factor(point)) * (np.diff(ts) / 3.6e12) * MICRO
+    rate, since = power[:-1] * float(factor(point) * MICRO / _HOUR), ts[:-1] % _HOUR
+    added = np.rint(rate * (since + np.diff(ts))) - np.rint(rate * since)
     return Steps(ts, np.concatenate([[0.0], np.cumsum(added)]) if len(ts) else np.zeros(0))

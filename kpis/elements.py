@@ -34,6 +34,6 @@ def elements(
 def _has_cycle(plant: Plant, asset: Asset, points: Sequence[Point]) -> bool:
     """Return whether an ideal cycle is declared for any of the asset's products, or told by the machine."""
     roles = {point.role for point in points}
-    products = [product.product for product in plant.products] if "product" in roles else []
-    declared = any(plant.ideal_cycle(asset, product) is not None for product in products)
-    return asset.ideal_cycle is not None or "ideal_cycle" in roles or declared
+    if asset.ideal_cycle is not None or "ideal_cycle" in roles:
+        return True
+    return "product" in roles and plant.lists_cycle(asset.asset)

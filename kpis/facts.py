@@ -26,6 +26,7 @@ from kpis.intervals import (
     Ints,
     Timeline,
     constant,
+    merged,
     nulls,
     resolve,
     series,
@@ -309,12 +310,13 @@ def meters_of(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def metered(points: Sequence[Point], counters: Counters, cuts: Ints) -> Ints:
-    """Return the time between cuts in which every meter's value was known [ns]."""
-    time = np.diff(cuts)
-    for point in points:
-        line = timeline(counters.known(point), 0, int(cuts[0]), int(cuts[-1]), unknown=1)
-        time = np.minimum(time, line.durations(cuts, 1)[:, 0])
-    return time
+    """Return the time between cuts in which the values of all of some meters were known [ns]."""
+    start, end = int(cuts[0]), int(cuts[-1])
+    both, *others = (timeline(counters.known(point), 0, start, end, unknown=1) for point in points)
+    for line in others:
+        edges = np.union1d(both.edges, line.edges)
+        both = merged(edges, np.maximum(both.at(edges[:-1]), line.at(edges[:-1])))
+    return both.durations(cuts, 1)[:, 0]
 
 
 def _events(counters: Sequence[Steps], cells: Cells) -> Columns:

@@ -34,9 +34,12 @@ class Series:
     good: Bools
     text: pl.Series | None = None
 
-    def numeric(self) -> "Series":
-        """Return the series with words taken for no reading."""
-        return Series(self.ts, self.value, self.good & np.isfinite(self.value)) if self.text is not None else self
+    def numeric(self, limit: float = np.inf) -> "Series":
+        """Return the series with words, and numbers that are not finite or reach the limit, taken for no reading."""
+        value = self.value
+        if not len(value) or (value.min() > -limit and value.max() < limit):
+            return self
+        return Series(self.ts, value, self.good & (np.abs(value) < limit))  # false for what is no number
 
 
 @dataclass(frozen=True, slots=True)

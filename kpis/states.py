@@ -35,7 +35,10 @@ REACH_NS = 3600 * NS_PER_SECOND
 
 def margin(plant: Plant) -> int:
     """Return how far around a window samples must be known to judge what touches its borders [ns]."""
-    inferred = any(infers(plant.points_of(asset.asset)) for asset in plant.assets)
+    points: dict[str, list[Point]] = {asset.asset: [] for asset in plant.assets}
+    for point in plant.points:
+        points.setdefault(point.asset, []).append(point)
+    inferred = any(infers(points[asset.asset]) for asset in plant.assets)
     return max(plant.micro_stop, plant.startup, 2 * REACH_NS if inferred else 0)
 
 

@@ -8,7 +8,6 @@ canonical unit.
 import datetime as dt
 import fnmatch
 import math
-import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -176,9 +175,16 @@ def history(samples: Iterable[Sample], point: str) -> list[Sample]:
     return [found[ts] for ts in sorted(found)]
 
 
-def _good(plant: Plant, row: Sample) -> bool:
+def _micro(point: Point) -> Fraction:
+    return (METER_UNITS[point.unit].factor if point.unit in METER_UNITS else Fraction(1)) * MICRO
+
+
+def _good(plant: Plant, point: Point, row: Sample) -> bool:
     severity = row[5] >> 30
     said = row[3] is not None or row[4] is not None
+    if point.role in (*COUNTS, "since_reset") or point.role.startswith(("energy.", "power.")):
+        number = _number(row)
+        said = number is not None and abs(number * _micro(point)) < 2**62
     return said and (severity == 0 or (severity == 1 and plant.uncertain == "good"))
 
 
@@ -190,9 +196,7 @@ def _word(row: Sample) -> str:
 
 
 def _number(row: Sample) -> Fraction | None:
-    _, _, _, value, text, _ = row
-    if text is not None and re.fullmatch(r"-?[0-9]+", text):
-        return Fraction(int(text))
+    value = row[3]
     return None if value is None or not math.isfinite(value) else Fraction(value)
 
 
@@ -205,7 +209,7 @@ def held(plant: Plant, point: Point | None, samples: Iterable[Sample]) -> list[H
     return [
         Held(row[1], min(end, row[1] + point.hold_ns), _word(row), _number(row))
         for row, end in zip(rows, ends, strict=True)
-        if _good(plant, row)
+        if _good(plant, point, row)
     ]
 
 
@@ -363,8 +367,8 @@ def _swapped(swaps: Sequence[tuple[int, int | None, int]], before: int, after: i
 
 def steps(plant: Plant, point: Point, samples: Sequence[Sample]) -> list[Step]:
     """Return the increments of a counter or meter in order of time (rules 8 to 12, 25 and 26)."""
-    micro = (METER_UNITS[point.unit].factor if point.unit in METER_UNITS else Fraction(1)) * MICRO
-    rows = [(row, _number(row) if _good(plant, row) else None) for row in history(samples, point.point)]
+    micro = _micro(point)
+    rows = [(row, _number(row) if _good(plant, point, row) else None) for row in history(samples, point.point)]
     good = [(place, row[1], round(number * micro)) for place, (row, number) in enumerate(rows) if number is not None]
     rate = None if point.max_rate is None else Fraction(point.max_rate) * micro / NS_PER_SECOND
     modulus = None if point.modulus is None else round(Fraction(point.modulus) * micro)

@@ -8,7 +8,7 @@ import polars as pl
 
 from config.factors import Factor, FactorSet
 from kpis.catalogue import conversion, regression
-from kpis.catalogue.base import ONE, Kpi
+from kpis.catalogue.base import ONE, Kpi, divide
 from kpis.catalogue.conversion import COAL, GRID, coverage, measured, unless_missed
 
 ELECTRICITY = "electricity"
@@ -57,7 +57,7 @@ def of_medium(medium: str, unit: str, coal: FactorSet = COAL, grid: tuple[Factor
             needs=(f"energy.{medium}", "counts"),
             numerator=measured(medium),
             denominator=pl.col("total"),
-            high=unless_missed([medium], measured(medium) / pl.col("total")),
+            high=unless_missed([medium], divide(measured(medium), pl.col("total"))),
             coverage=coverage([medium]),
             ratio=False,
         ),

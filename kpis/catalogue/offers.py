@@ -1,6 +1,5 @@
 """What a plant's points and registers can give: which needs of KPIs an asset meets, and which KPIs there are."""
 
-import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,11 +43,7 @@ def needs_met(plant: Plant) -> dict[str, frozenset[str]]:
 
 
 def _needs_met(plant: Plant, asset: Asset, roles: set[str]) -> frozenset[str]:
-    ideal = (
-        asset.ideal_cycle is not None
-        or "ideal_cycle" in roles
-        or any(fnmatch.fnmatchcase(asset.asset, row.asset) for row in plant.products)
-    )
+    ideal = asset.ideal_cycle is not None or "ideal_cycle" in roles or plant.lists_cycle(asset.asset)
     counts = "total" in roles or {"good", "reject"} <= roles
     meters = {f"energy.{role.partition('.')[2]}" for role in roles if role.startswith(("energy.", "power."))}
     met = {
