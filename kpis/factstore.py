@@ -29,7 +29,7 @@ from config.plant import Plant
 from config.schema import UTC_NS
 from kpis.calendar import hour_of
 from kpis.demand import phase
-from kpis.partitions import HOUR_NS, Amounts, Part, Pass, of_store, together
+from kpis.partitions import HOUR_NS, Amounts, Part, Pass, of_store, parts, together
 from kpis.stores import Lake, Store
 from kpis.stores.base import DAY_NS, SEARCH_DAYS
 from kpis.stores.lake import files
@@ -180,7 +180,7 @@ class FactStore:
         found: list[Part] = []
         borders = [*map(self.border, run), self.border(run[-1] + _DAY)]
         if executor is None:
-            found = list(Pass(self.plant, self.lake).over(borders))
+            found = _over(self.plant, self.lake, borders)
         else:
             pairs = list(itertools.pairwise(borders))
             n = len(pairs)
@@ -278,7 +278,17 @@ def _digest(said: object) -> str:
 
 
 def _over(plant: Plant, lake: Lake, borders: Sequence[int]) -> list[Part]:
-    return list(Pass(plant, lake).over(borders))
+    """Return what lies between each pair of borders; what is too large is computed in parts."""
+    cuts = [parts(plant, lake, start, end) for start, end in itertools.pairwise(borders)]
+    found = iter(list(Pass(plant, lake).over([*(cut for some in cuts for cut in some[:-1]), borders[-1]])))
+    return [_joined(list(itertools.islice(found, len(some) - 1))) for some in cuts]
+
+
+def _joined(found: Sequence[Part]) -> Part:
+    """Return parts that follow each other as one."""
+    first, last = found[0], found[-1]
+    amounts = together([part.amounts for part in found])
+    return Part(first.start, last.end, amounts, first.before, last.after, last.carried, first.leading)
 
 
 def _runs(days: Sequence[dt.date]) -> list[list[dt.date]]:

@@ -11,6 +11,7 @@ from collector.sinks.parquet import Sink
 from config.plant import Asset, Plant, Point
 from config.plant import Sink as SinkConfig
 from config.schema import SAMPLE
+from kpis import partitions
 from kpis.calendar import to_ns
 from kpis.factstore import FactStore, amounts_of, key_of
 from kpis.partitions import of_store
@@ -145,6 +146,20 @@ def test_a_day_inside_a_gap_gets_its_share_once_the_gap_is_over(lake, tmp_path):
     assert set(asked(lake, 0, 3 * 24).computed) == {day(0), day(1), day(2)}
     kwh = FactStore(PLANT, lake).amounts(at(24), at(48)).facts["energy.electricity"].sum()
     assert kwh == pytest.approx(240e6, abs=24)  # 10 kWh an hour, spread over the gap
+
+
+def test_a_day_that_is_too_large_is_computed_in_parts_of_an_hour(agent, lake, monkeypatch):
+    read = Lake.stretch
+    asked_for = []
+
+    def noted(self, points, start, end, **words):
+        asked_for.append(end - start)
+        return read(self, points, start, end, **words)
+
+    monkeypatch.setattr(partitions, "PART_ROWS", -1)
+    monkeypatch.setattr(Lake, "stretch", noted)
+    assert asked(lake, 0, 48).computed == [day(0), day(1)]
+    assert max(asked_for) == HOUR_NS
 
 
 def test_merging_files_makes_nothing_stale(lake, tmp_path):
