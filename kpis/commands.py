@@ -3,6 +3,9 @@
 import difflib
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -229,11 +232,15 @@ def kpi(
     loaded = load_plant(plant)
     chosen = checked_subjects(loaded, subjects)
     _check_kpis(loaded, wanted)
-    if samples is not None:
-        frame, first, last = load_samples(loaded, start, end, samples, lake_path, store)
-        basis = Basis(facts(loaded, frame, first, last), demand(loaded, frame, first, last))
-    else:
-        basis, first, last = _from_facts(loaded, store_to_read(loaded, store, lake_path), start, end, workers, afresh)
+    with _workers(workers) as executor:
+        if samples is not None:
+            frame, first, last = load_samples(loaded, start, end, samples, lake_path, store)
+            of_facts = facts(loaded, frame, first, last, executor=executor)
+            basis = Basis(of_facts, demand(loaded, frame, first, last))
+        else:
+            read = store_to_read(loaded, store, lake_path)
+            first, last = window_of(loaded, read, start, end)
+            basis = _from_facts(loaded, read, first, last, executor, afresh=afresh)
     rows = results(loaded, basis, Window(first, last, by), chosen)
     rows = rows.filter(pl.col("kpi").is_in(list(wanted))) if wanted else rows
     if out is not None:
@@ -263,19 +270,24 @@ def _check_kpis(plant: Plant, wanted: tuple[str, ...]) -> None:
             raise click.UsageError(f"--kpi {kpi!r} is no KPI of this plant; did you mean {', '.join(near)}?")
 
 
-def _from_facts(
-    plant: Plant, store: Store, start: str | None, end: str | None, workers: str, afresh: bool
-) -> tuple[Basis, int, int]:
-    """Return what a store holds of the period asked for, and the period [ns since 1970, UTC]."""
-    window = window_of(plant, store, start, end)
+def _from_facts(plant: Plant, store: Store, first: int, last: int, executor: Executor | None, *, afresh: bool) -> Basis:
+    """Return what a store holds of [first, last) [ns since 1970, UTC]."""
     try:
-        with scale.workers(workers) as executor:
-            amounts = amounts_of(plant, store, *window, executor, afresh=afresh)
+        amounts = amounts_of(plant, store, first, last, executor, afresh=afresh)
     except StoreError as error:
         raise click.ClickException(str(error)) from error
-    except (ValueError, scale.ClusterMissing, OSError) as error:
-        raise click.UsageError(f"--workers: {error}") from error
-    return Basis(amounts.facts, amounts.demand), *window
+    return Basis(amounts.facts, amounts.demand)
+
+
+@contextmanager
+def _workers(where: str) -> Iterator[Executor | None]:
+    """Yield what --workers asks for; UsageError where it is not to be had."""
+    with ExitStack() as stack:
+        try:
+            executor = stack.enter_context(scale.workers(where))
+        except (ValueError, scale.ClusterMissing, OSError) as error:
+            raise click.UsageError(f"--workers: {error}") from error
+        yield executor
 
 
 def _title(plant: Plant, first: int, last: int, by: str) -> str:

@@ -92,19 +92,19 @@ def samples_of(plant: Plant, store: Store, start: int, end: int) -> pl.DataFrame
     Raises StoreError where the samples cannot be read.
     """
     through = Pass(plant, store)
-    frames = [store.read(through.points, start - through.margin, end + through.margin)]
-    frames += [through.earlier(through.points, start - through.margin)]
-    frames += [through.later(through.points, end + through.margin)]
-    if through.told:
-        ends = pl.concat(frames).select(first=pl.col("ts").min(), last=pl.col("ts").max())
-        first, last = ends.select(pl.all().to_physical()).row(0)
-        if first is not None:
-            frames += [through.earlier(through.told, first), store.rows(through.told, first, last + 1)]
+    begin, close = start - through.margin, end + through.margin
+    around = [through.earlier(through.points, begin), through.later(through.points, close)]
+    found = pl.concat([around[0], store.rows(through.points, begin, close), around[1]])
+    more = []
+    if through.told and found.height:
+        ends = found.select(first=pl.col("ts").min().to_physical(), last=pl.col("ts").max().to_physical())
+        first, last = ends.row(0)
+        more += [through.earlier(through.told, first), store.rows(through.told, first, last + 1)]
     for asset, began in through.open_stops(through.seeds(start), through.head(start), start).items():
-        if began < start - through.margin:
+        if began < begin:
             points = [p.point for p in through.of_asset[asset] if p.role in ROLES]
-            frames += [store.before(points, began), store.rows(points, began, start - through.margin)]
-    return pl.concat(frames).unique(maintain_order=True) if len(frames) > 1 else frames[0]
+            more += [store.before(points, began), store.rows(points, began, begin)]
+    return pl.concat([found, *more]).unique(maintain_order=True) if more else found
 
 
 def parts(plant: Plant, store: Store, start: int, end: int) -> list[int]:

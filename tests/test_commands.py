@@ -407,3 +407,10 @@ def test_one_kpi_is_told_where_it_is_asked_for_and_a_wrong_id_with_those_near_it
     result = run("kpi", plant, "--samples", samples, "--kpi", "availabilty")
     assert result.exit_code == exits.USAGE
     assert "did you mean availability" in " ".join(result.stderr.split())
+
+
+def test_processes_compute_from_a_file_as_well_and_what_is_no_number_of_them_is_told(plant, samples):
+    assert kpi(plant, samples, *PERIOD, "--workers", "2") == kpi(plant, samples, *PERIOD)
+    result = run("kpi", plant, "--samples", samples, "--workers", "many")
+    assert result.exit_code == exits.USAGE
+    assert "--workers: 'many' is neither a number of processes" in " ".join(result.stderr.split())
