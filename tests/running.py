@@ -1,10 +1,11 @@
 """Runs the agent inside a test: over real sockets, into a real spool and lake."""
 
 import asyncio
+import stat
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import polars as pl
@@ -24,6 +25,15 @@ async def until(condition: Callable[[], object], patience: float = PATIENCE_S) -
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {patience} s: {condition}")
         await asyncio.sleep(0.01)
+
+
+def descriptors() -> int:
+    """How many sockets, pipes, devices and the like are open; files of the spool and the lake come and go."""
+    found = 0
+    for one in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found += not stat.S_ISREG(one.stat().st_mode)
+    return found
 
 
 def plant_for(root: Path, sources: list[Source], assets: list[Asset], points: list[Point], **settings: object) -> Plant:
@@ -77,7 +87,19 @@ def lake_in(folder: Path) -> pl.DataFrame:
             continue
 
 
-__all__ = ["Asset", "Calendar", "Plant", "Point", "Source", "lake_in", "lake_of", "plant_for", "running", "until"]
+__all__ = [
+    "Asset",
+    "Calendar",
+    "Plant",
+    "Point",
+    "Source",
+    "descriptors",
+    "lake_in",
+    "lake_of",
+    "plant_for",
+    "running",
+    "until",
+]
 
 
 def settle(plant: Plant, frames: list[pl.DataFrame]) -> pl.DataFrame:

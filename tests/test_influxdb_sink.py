@@ -343,6 +343,19 @@ def test_a_server_that_refuses_a_body_before_it_has_read_it_is_understood(bench,
         assert len(set(store.stored)) == 9
 
 
+@pytest.mark.parametrize("api", APIS)
+def test_a_connection_that_ends_just_as_the_next_request_comes_is_made_anew_and_the_rows_come_once(bench, api):
+    store = Store(api)
+    with fake(store) as server:
+        one = bench(server.url, api)
+        one.start()  # leaves its connection open
+        fates = iter(["ends unanswered"])
+        server.answer = lambda asked: (lambda client: None) if next(fates, None) else store(asked)
+        one.sink.write(samples(5), 0, 0)
+        assert values(store.stored) == list(range(5))
+        assert one.quarantined == {}
+
+
 # Row 24: the store cannot be written to now.
 
 
@@ -482,7 +495,7 @@ def test_a_reset_after_the_rows_were_taken_writes_the_same_points_again(bench):
             one.sink.write(samples(50), 0, 0)
         server.answer = store
         one.sink.write(samples(50), 0, 0)
-        assert len(store.stored) == 100
+        assert len(store.stored) == 150  # on the connection that stood, on a new one, and when the sink was asked again
         assert len(set(store.stored)) == 50
 
 

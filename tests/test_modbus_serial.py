@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import itertools
 import ssl
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from connectors.modbus import units
 from connectors.modbus.target import parse_url
 from tests.certificates import authority, leaf
 from tests.modbus_peers import Bank, Line, rtu_over_tcp, tcp, udp
+from tests.running import descriptors
 from tests.servers import within
 
 
@@ -231,10 +231,6 @@ def test_check_says_how_much_of_a_serial_line_s_time_its_polls_take():
     crowded = modbus.reads(source(url, period="200ms"), table)[0]
     assert crowded.startswith("takes 126.0% of the line's time or more: more than it has; lengthen periods")
     assert modbus.reads(source("modbus+tcp://h", period="1s"), table)[0] == "every 1s: 1 request for 100 points"
-
-
-def descriptors():
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_close_leaves_no_descriptor_of_the_port_behind():

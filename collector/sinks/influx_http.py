@@ -101,7 +101,17 @@ class Http:
         watch.daemon = True
         watch.start()
         try:
-            reply = self._exchange(method, self.prefix + target, body, {**self._headers, **(headers or {})})
+            asked = (method, self.prefix + target, body, {**self._headers, **(headers or {})})
+            stood = self._connection
+            try:
+                reply = self._exchange(*asked)
+            except ConnectionError:
+                # The server may have closed a connection that lay idle just as the request came. Asking twice is
+                # safe: the same rows stand once in InfluxDB. A new connection gets no second chance.
+                if stood is None or stood is not self._connection or cut.is_set():
+                    raise
+                self.close()
+                reply = self._exchange(*asked)
             if cut.is_set():  # the end of a body without a length looks like a cut
                 raise TimeoutError
         except ssl.SSLCertVerificationError as error:
