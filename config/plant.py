@@ -4,7 +4,6 @@ Every model is immutable, takes keywords only, and refuses keys that it does not
 reports all faults at once; nothing here touches a file or a socket.
 """
 
-import contextlib
 import datetime as dt
 import difflib
 import fnmatch
@@ -17,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from config.factors import coal_factors, grid_factor
+from config.fields import Id, Model, YesNo, instant_cell
+from config.registers import Answer, Declared, Loop, Meter, Process, SqlSource
 from config.units import METER_UNITS, Unit, parse_duration, parse_size
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -32,7 +33,6 @@ MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 
 Element = Literal["production", "setup", "delay", "idle", "planned"]
 
-_ID = re.compile(r"[^\s/\\#+*?\[\]]+(/[^\s/\\#+*?\[\]]+)*")
 _ROLE = re.compile(
     r"state|mode|reason|total|good|reject|rework|since_reset|product|order|ideal_cycle|apc|alarm|measure|"
     r"(energy|power)\.[a-z][a-z0-9_]*"
@@ -49,12 +49,6 @@ def _duration(value: object) -> object:
 
 def _size(value: object) -> object:
     return parse_size(value) if isinstance(value, str) else value
-
-
-def _path_id(value: str) -> str:
-    if not _ID.fullmatch(value) or ".." in value.split("/"):
-        raise ValueError("is no id; write words joined by '/', without spaces, '..' and any of # + * ? [ ] \\")
-    return value
 
 
 def _role(value: str) -> str:
@@ -81,32 +75,10 @@ def _timezone(value: str) -> str:
     return value
 
 
-def _yes_no(value: object) -> object:
-    words = {"yes": True, "是": True, "no": False, "否": False}
-    if isinstance(value, str):
-        if value.strip().lower() not in words:
-            raise ValueError("is neither yes nor no; write one of them")
-        return words[value.strip().lower()]
-    return value
-
-
 def _of_a_day(value: int) -> int:
     if 86_400_000_000_000 % value:
         raise ValueError("does not divide a day; write such as 15min, 30min or 1h")
     return value
-
-
-def _instant(value: object) -> dt.datetime:
-    """Return the instant that a cell spells; Excel saves 2026-03-01T08:00 as 2026/3/1 8:00."""
-    if isinstance(value, dt.datetime):
-        return value
-    parts = re.fullmatch(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[T ](\d{1,2})(:.+))?", str(value))
-    if parts is not None:
-        year, month, day, hour, rest = parts.groups()
-        with contextlib.suppress(ValueError):
-            return dt.datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}T{hour or '0':0>2}{rest or ':00'}")
-    hint = "write such as 2026-03-01T08:00:00+08:00, or 2026-03-01 08:00 in the plant's time"
-    raise ValueError(f"is no date with a time of day; {hint}")
 
 
 Duration = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
@@ -142,14 +114,6 @@ def _grid_factor(name: str) -> str:
 
 CoalFactors = Annotated[str, AfterValidator(_coal_factors)]
 GridFactor = Annotated[str, AfterValidator(_grid_factor)]
-Id = Annotated[str, AfterValidator(_path_id)]
-YesNo = Annotated[bool, BeforeValidator(_yes_no)]
-
-
-class Model(BaseModel):
-    """Base of all models: frozen, and unknown keys are faults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Device(Model):
@@ -324,6 +288,15 @@ class Asset(Model):
     """Planned run time per item of the default product [s]."""
     excluded: str = ""
     """Why it does not count; empty: it counts."""
+    segment: str = ""
+    """业务环节 that its data belong to, where that is not told by what its points are: 安全生产, 能耗管理 ..."""
+    in_use_from: dt.date | None = None
+    """Production day from which it is in use; empty: always was."""
+    in_use_until: dt.date | None = None
+    """Last production day of its use; empty: still is."""
+    approved_by: str = ""
+    """Who stands for this row of the register."""
+    approved_at: dt.date | None = None
     columns: Mapping[str, str] = Field(default_factory=dict)
     """Further columns of the register, kept as they are."""
 
@@ -454,7 +427,7 @@ class Swap(Model):
     """A counter or meter that was replaced by another one."""
 
     point: Id
-    at: Annotated[dt.datetime, BeforeValidator(_instant)]
+    at: Annotated[dt.datetime, BeforeValidator(instant_cell)]
     """When; with an offset, or in the plant's time."""
     last: float | None = Field(default=None, ge=0)
     """What the old one said last [unit]; empty: what was read of it last."""
@@ -578,6 +551,20 @@ class Plant(Model):
     """What mode and order change of a state map's elements; the first that fits counts."""
     swaps: tuple[Swap, ...] = ()
     """Replaced counters and meters."""
+    nc_rule: Literal["all", "any"] = "all"
+    """When a key process is under numerical control: where all of its key equipment is, or any."""
+    processes: tuple[Process, ...] = ()
+    """Register of processes (工序); empty: those that assets name."""
+    loops: tuple[Loop, ...] = ()
+    """Register of control loops."""
+    meters: tuple[Meter, ...] = ()
+    """Register of meters; empty: every meter of the point table counts."""
+    business: tuple[Declared, ...] = ()
+    """Declared values."""
+    business_sources: tuple[SqlSource, ...] = ()
+    """Databases that hold further declared values."""
+    answers: tuple[Answer, ...] = ()
+    """Declared answers to items of assessments."""
     networking: Networking = Networking()
     spool: Spool = Spool()
     sinks: tuple[Sink, ...] = ()
