@@ -16,6 +16,7 @@ import polars as pl
 from config.business import Declarations
 from config.plant import Asset, Plant
 from kpis.compute import assets_of
+from kpis.indicators.said import NOTHING, Said
 
 Evidence = Literal["a", "b", "c", "d"]
 """a: register and telemetry; b: telemetry; c: telemetry and business data; d: declared."""
@@ -49,8 +50,8 @@ class Member:
     """Whether it stands in N."""
     met: bool
     """Whether it stands in n."""
-    reason: str = ""
-    """Why it does not count, or is not met."""
+    reason: Said = NOTHING
+    """Why it does not count, or is not met: "no address" (未配置地址)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,8 @@ class Amount:
     flags: Sequence[str] = ()
     rule: str = ""
     """The plant's rule behind it, as results cite it: "evidenced>=0.5"."""
-    missing: Sequence[str] = ()
-    """What is not there that the figure needs, each with the next step."""
+    missing: Sequence[Said] = ()
+    """What is not there that the figure needs, each with the next step, in English and Chinese."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,7 @@ class Figure:
     end: int
     amount: Amount
     value: Fraction | None
-    refused: str = ""
+    refused: Said | None = None
     """Why there is no value although its inputs are there: the thing, the value, the rule, the next step."""
 
     @property
@@ -165,18 +166,20 @@ def figure(indicator: Indicator, grounds: Grounds, subject: str) -> Figure | Non
                   value=value, refused=refused)  # fmt: skip
 
 
-def _judged(indicator: Indicator, subject: str, amount: Amount) -> tuple[Fraction | None, str]:
+def _judged(indicator: Indicator, subject: str, amount: Amount) -> tuple[Fraction | None, Said | None]:
     if amount.missing:
-        return None, ""
-    thing = f"{indicator.id} of {subject}"
+        return None, None
+    thing, thing_zh = f"{indicator.id} of {subject}", f"{subject} 的{indicator.title_zh}"
     n, whole = amount.numerator, amount.denominator
     if whole is not None and whole == 0:
-        return None, f"{thing}: its denominator is 0; a quotient needs one above 0: mend the register or the amounts"
+        en = f"{thing}: its denominator is 0; a quotient needs one above 0: mend the register or the amounts"
+        return None, Said(en, f"{thing_zh}：分母为 0，无法相除；请核对台账或填报数据")
     value = amount.value if amount.value is not None else n / whole if n is not None and whole is not None else None
     if value is not None and indicator.share and not 0 <= value <= 1:
         told = f"{plain(n)}/{plain(whole)}" if n is not None and whole is not None else plain(value)
-        return None, f"{thing}: {told} is no part of a whole; n must lie between 0 and N: mend the amounts"
-    return value, ""
+        en = f"{thing}: {told} is no part of a whole; n must lie between 0 and N: mend the amounts"
+        return None, Said(en, f"{thing_zh}：{told} 不在 0 至 100% 之间；请核对分子与分母")
+    return value, None
 
 
 def rounded(value: Fraction, digits: int) -> Decimal:

@@ -1,0 +1,1 @@
+"""Rubrics of the assessments against figures, findings and declared answers."""

@@ -1,0 +1,199 @@
+"""One item of a questionnaire against figures, findings and the plant's answer.
+
+The data decide where they can: an answer that says more than they show does not count, and an item is never called
+better proven than what stands behind it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from config.registers import Answer
+from config.rubrics import Item
+from kpis.indicators.base import Figure, percent
+from kpis.indicators.comparison import Comparison
+from kpis.indicators.rubrics.answers import options
+from kpis.indicators.rubrics.gaps import to_next_band
+from kpis.indicators.rubrics.result import Assessed, Case, Status
+from kpis.indicators.rubrics.scoring import ScoreError, band, points, score, weight
+from kpis.indicators.said import Said
+
+_STEPS = {"up": {"down": 1, "same": 2, "up": 3}, "down": {"up": 1, "same": 2, "down": 3}}
+"""Better direction -> how the figure went -> number of the option, from the worse to the better."""
+
+
+def assess(case: Case, item: Item, answer: Answer | None) -> Assessed:
+    """Return where an item stands; raises ScoreError where the answer cannot be taken."""
+    if item.indicator and item.change:
+        found = _by_change(case, item)
+    elif item.indicator:
+        found = _by_figure(case, item)
+    else:
+        return _scored(_by_options(case, item, answer))
+    if found.chosen:
+        return _scored(_beside(found, answer))
+    return _scored(_declared(item, answer, found))
+
+
+def _scored(found: Assessed) -> Assessed:
+    item = found.of
+    if not isinstance(item, Item):
+        return found
+    if not found.chosen:
+        return replace(found, most=weight(item))
+    reached = score(item, found.chosen)
+    return replace(found, score=reached, points=points(item, reached), most=weight(item))
+
+
+def _by_figure(case: Case, item: Item) -> Assessed:
+    figure = case.figures.get(item.indicator)
+    if figure is None or figure.value is None:
+        return Assessed(of=item, status="not assessable", figure=figure, missing=_missing(item, figure))
+    status, missing = standing(case, item, [figure])
+    chosen = (band(item.options, figure.value),)
+    gap = to_next_band(item, figure)
+    return Assessed(of=item, status=status, chosen=chosen, figure=figure, missing=missing, gap=gap)
+
+
+def _by_change(case: Case, item: Item) -> Assessed:
+    compared = case.comparisons.get(item.indicator)
+    figure = case.figures.get(item.indicator)
+    if compared is None or compared.change is None:
+        missing = [*_missing(item, figure), *_before(compared)]
+        return Assessed(of=item, status="not assessable", figure=figure, comparison=compared, missing=missing)
+    status, missing = standing(case, item, [compared.before, compared.after])
+    chosen = (_STEPS[item.change][compared.change],)
+    return Assessed(of=item, status=status, chosen=chosen, figure=figure, comparison=compared, missing=missing)
+
+
+def _by_options(case: Case, item: Item, answer: Answer | None) -> Assessed:
+    """Return an item whose options are declared, and proven one by one as far as findings go."""
+    proven = [n for n, option in enumerate(item.options, 1) if option.proof and case.findings[option.proof].holds]
+    notes = [case.findings[item.options[n - 1].proof].told for n in proven]
+    if answer is None:
+        if not proven or item.answer != "multiple":
+            return Assessed(of=item, status="not assessable", missing=[_no_answer(item)])
+        return Assessed(of=item, status="proven", chosen=tuple(proven), notes=notes, missing=[_more_answers(item)])
+    asked = options(item, answer)
+    score(item, asked)
+    chosen = tuple(sorted({*asked, *proven} - ({1} if proven else set())))
+    halves = [item.options[n - 1].partial for n in chosen if item.options[n - 1].partial]
+    held = [case.findings[name] for name in halves if case.findings[name].holds]
+    status: Status = "declared"
+    if proven and set(chosen) <= set(proven):
+        status = "proven"
+    elif proven or held:
+        status = "partly proven"
+    notes += [finding.told for finding in held]
+    missing = [*_unproven(case, item, chosen), *_attached(item, answer, proven)]
+    return Assessed(of=item, status=status, chosen=chosen, answer=answer, notes=notes, missing=missing)
+
+
+def _unproven(case: Case, item: Item, chosen: Sequence[int]) -> list[Said]:
+    """Return what the data do not show of the options that they could."""
+    names = [item.options[n - 1].proof for n in chosen if item.options[n - 1].proof]
+    return [case.findings[name].told for name in names if not case.findings[name].holds]
+
+
+def _beside(found: Assessed, answer: Answer | None) -> Assessed:
+    """Return an item that the data answer, with the plant's own answer beside it."""
+    if answer is None or not isinstance(found.of, Item):
+        return found
+    own = options(found.of, answer)
+    if own == found.chosen:
+        return replace(found, answer=answer)
+    en = f"option {_numbers(own)} is declared, the data show option {_numbers(found.chosen)}: the data count"
+    zh = f"申报选项 {_numbers(own)}，数据显示为选项 {_numbers(found.chosen)}，以数据为准"
+    return replace(found, answer=answer, notes=[*found.notes, Said(en, zh)])
+
+
+def _declared(item: Item, answer: Answer | None, found: Assessed) -> Assessed:
+    """Return an item that the data cannot answer, by the plant's own word."""
+    if answer is None:
+        return replace(found, missing=[*found.missing, _no_answer(item)])
+    chosen = options(item, answer)
+    score(item, chosen)
+    missing = [*found.missing, *_attached(item, answer, [])]
+    return replace(found, status="declared", chosen=chosen, answer=answer, missing=missing)
+
+
+def standing(case: Case, item: Item, figures: Sequence[Figure]) -> tuple[Status, list[Said]]:
+    """Return by whose word figures stand, and what is missing to prove them."""
+    inputs = [one for figure in figures for one in figure.amount.inputs]
+    declared = [one for one in inputs if one.origin == "declared"]
+    missing = [_to_measure(one.name, one.period, one.declared_by) for one in declared]
+    if declared and len(declared) == len(inputs):
+        return "declared", missing
+    if item.evidence == "a" and case.approval is None:
+        missing.append(NOT_APPROVED)
+    missing += [_patchy(one.name, one.coverage) for one in inputs if one.coverage is not None and one.coverage < 1]
+    for figure in figures:
+        missing += [_half(flag) for flag in figure.amount.flags if flag.startswith("proven=")]
+    return ("partly proven" if missing else "proven"), missing
+
+
+NOT_APPROVED = Said(
+    "nobody approved the registers as they are; approve them with: plantproof register approve PLANT --by NAME",
+    "设备台账现状未经审批；请执行：plantproof register approve PLANT --by 姓名",
+)
+
+
+def _to_measure(name: str, period: str, who: str) -> Said:
+    en = f"{name} of {period} is declared by {who}: meter it, or attach what shows it"
+    return Said(en, f"{name}（{period}）由{who}填报：请接入计量，或附证明材料")
+
+
+def _patchy(name: str, coverage: float) -> Said:
+    return Said(
+        f"{name} was metered in {coverage:.2%} of the period", f"{name}在统计期内的计量覆盖为 {coverage:.2%}"
+    )
+
+
+def _half(flag: str) -> Said:
+    count = flag.partition("=")[2]
+    return Said(
+        f"{count} of them are shown by their data, the others by the register alone",
+        f"其中 {count} 台有采集数据证实，其余仅凭台账",
+    )
+
+
+def _missing(item: Item, figure: Figure | None) -> list[Said]:
+    if figure is None:
+        en = f"{item.indicator} could not be computed: the registers or the point table have nothing for it"
+        return [Said(en, f"无法计算 {item.indicator}：台账或采集点表中没有相应内容")]
+    if figure.refused is not None:
+        return [figure.refused]
+    return list(figure.amount.missing)
+
+
+def _before(compared: Comparison | None) -> list[Said]:
+    if compared is None:
+        return [Said("there is no figure of the period before", "没有上一期的数值")]
+    return list(compared.before.amount.missing)
+
+
+def _no_answer(item: Item) -> Said:
+    return Said(
+        f"no answer is declared; add a row with item {item.id} to answers.csv",
+        f"未填报答案；请在 answers.csv 中增加题号为 {item.id} 的一行",
+    )
+
+
+def _more_answers(item: Item) -> Said:
+    return Said(
+        f"only what the data prove is counted; declare further options of {item.id} in answers.csv",
+        f"仅计入数据可证实的选项；其他选项请在 answers.csv 的 {item.id} 中填报",
+    )
+
+
+def _attached(item: Item, answer: Answer, proven: Sequence[int]) -> list[Said]:
+    if answer.attachment or proven:
+        return []
+    return [Said(f"the answer to {item.id} has no attachment", f"{item.id} 的答案没有附件")]
+
+
+def _numbers(chosen: Sequence[int]) -> str:
+    return "+".join(str(one) for one in chosen)
+
+
+__all__ = ["NOT_APPROVED", "Fraction", "ScoreError", "assess", "percent", "standing"]
