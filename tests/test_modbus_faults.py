@@ -411,7 +411,7 @@ def test_no_value_comes_of_an_answer_that_is_none_and_each_refusal_is_told(tmp_p
                 for name in lies:
                     before = refused(agent)
                     lie[:] = [name]
-                    await until(lambda b=before: refused(agent) >= b + 2, 5)
+                    await until(lambda b=before: refused(agent) >= b + 2)
                     lie.clear()
                     await answers(agent, bank, "1/20")
                 assert link(agent).connects == 1  # unit 2 answered all the while

@@ -346,7 +346,7 @@ def test_a_session_that_the_broker_lost_is_told_and_is_a_gap_of_every_point_and_
             if agent_too:
                 agent = await stack.enter_async_context(running(plant, connected=False))
                 await up(agent)
-            await until(lambda: link(agent).flags.get(told) == 1, 5)
+            await until(lambda: link(agent).flags.get(told) == 1)
             await flows(agent)
             took = time.monotonic() - began
             print(f"row 18: told, and data is back, after {took:.2f} s")
@@ -370,7 +370,7 @@ def test_a_subscription_that_is_refused_is_told_by_name_and_recovers_when_it_is_
             plant = plant_of(tmp_path, f"{peer.url}?version={version}", [point("a", "open"), point("b", "secret/b")])
             async with running(plant, connected=False) as agent:
                 began = time.monotonic()
-                await until(lambda: agent.status.sources and link(agent).state == "refused", 5)
+                await until(lambda: agent.status.sources and link(agent).state == "refused")
                 print(f"row 19, MQTT {version}: told after {time.monotonic() - began:.2f} s")
                 assert "'secret/b'" in link(agent).error
                 assert not agent.status.report()["healthy"]
@@ -395,7 +395,7 @@ def test_a_subscription_that_is_refused_on_reconnect_is_told_within_five_seconds
                 await peer.until_acknowledged(1)
                 peer.granted = [0x87]
                 peer.close()
-                await until(lambda: link(agent).state == "refused", 5)
+                await until(lambda: link(agent).state == "refused")
                 assert "'open'" in link(agent).error
                 assert not agent.status.report()["healthy"]
                 peer.granted, peer.session_present = None, True
@@ -549,7 +549,7 @@ def test_commits_that_fail_acknowledge_nothing_and_two_connections_later_all_is_
                             await until(lambda n=connects: link(agent).connects > n)
                     await asyncio.sleep(0.3)
                     failing.clear()
-                    await until(lambda: not agent.status.spool.get("error"), 10)
+                    await until(lambda: not agent.status.spool.get("error"))
                     await flows(agent)
                 await stored(acknowledged, numbers.sent)
                 await stored(acknowledged, numbers.sent, "timed")
@@ -626,7 +626,7 @@ def test_word_that_a_publisher_is_there_makes_nothing_fresh_where_no_value_stand
                 await asyncio.sleep(2)  # pings are answered meanwhile: the publisher is there
                 assert not agent.status.report()["sources"]["q"]["fresh"]
                 peer.send_messages([("m/1/data", b'{"v": 1}')])
-                await until(lambda: agent.status.report()["healthy"], 5)
+                await until(lambda: agent.status.report()["healthy"])
                 await asyncio.sleep(4)
                 assert agent.status.report()["healthy"]
 
@@ -651,10 +651,10 @@ def test_status_is_not_healthy_while_one_topic_is_silent_for_three_heartbeats(tm
                         await asyncio.sleep(0.05)
 
                 task = asyncio.create_task(talk())
-                await until(lambda: not agent.status.report()["healthy"], 5)
+                await until(lambda: not agent.status.report()["healthy"])
                 print(f"I5: not healthy {time.monotonic() - heard:.2f} s after the topic's last word")
                 topics = ("a", "b")
-                await until(lambda: agent.status.report()["healthy"], 5)
+                await until(lambda: agent.status.report()["healthy"])
                 talking = False
                 await task
 
@@ -910,7 +910,7 @@ def test_a_hundred_thousand_malformed_streams_over_the_live_link_stop_nothing(tm
                     gc.collect()
                     before = resident(), descriptors()
             await up(agent)
-            await until(lambda: 77 in values(lake_of(plant), "plain"), 10)
+            await until(lambda: 77 in values(lake_of(plant), "plain"))
             gc.collect()
             after = resident(), descriptors()
         server.close()
