@@ -122,7 +122,7 @@ class Scene(Entry):
     levels: tuple[SceneLevel, ...] = ()
     """Levels that the text describes; one that it marks / is not there."""
     of_2024: tuple[int, ...] = ()
-    """National scenes 2025: numbers of the 2024 scenes that it continues, by our reading."""
+    """Numbers of the 2024 scenes that it continues, by our reading."""
     mapping: Literal["", "same", "renamed", "merged", "part", "new"] = ""
     """How it continues them."""
     partial: str = ""
@@ -138,6 +138,8 @@ class Condition(Entry):
     value: Decimal | None = None
     segments: tuple[str, ...] = ()
     partial: str = ""
+    advised: bool = False
+    """Whether the text only advises it (建议): it is shown, and a grade does not fail for it."""
 
 
 class Grade(Entry):
@@ -187,6 +189,8 @@ class Target(Entry):
     year: int
     secondary: bool = False
     """Whether the text is a digest of ours, not the document itself."""
+    text_file: str = ""
+    """The text whose lines are cited; empty: the rubric's."""
 
 
 class Rubric(Entry):

@@ -253,14 +253,13 @@ def _plain(value: float | None) -> str:
 
 
 def _print_networking(networking: dict[str, Any]) -> None:
-    (rate,) = [
-        r for r in networking["results"] if r["subject"] == "jn-demo" and r["kpi"] == "equipment_networking_rate"
-    ]
-    missing = [d["asset"] for d in networking["devices"] if d["counted"] and not d["evidenced"]]
+    rates = {r["kpi"]: r for r in networking["results"] if r["subject"] == "jn-demo"}
+    rate = rates["equipment_networking_rate"]
     n, total = int(rate["numerator"]), int(rate["denominator"])
-    click.echo(
-        f"\nequipment networking rate (设备联网率): {n}/{total} = {n / total:.2%}; not networked: {', '.join(missing)}"
-    )
+    click.echo(f"\nequipment networking rate (设备联网率): {n}/{total} = {n / total:.2%}")
+    for state in ("connectable", "connected", "evidenced"):
+        missing = [d["asset"] for d in networking["devices"] if d["counted"] and not d[state]]
+        click.echo(f"  {state}: {total - len(missing)}/{total}; not: {', '.join(missing)}")
 
 
 def _say_where(folder: Path, period: tuple[str, ...]) -> None:

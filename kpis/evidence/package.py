@@ -225,7 +225,8 @@ def csv_of(stated: Sequence[Mapping[str, Any]]) -> bytes:
 
 def devices_csv(devices: pl.DataFrame) -> bytes:
     """Return the device list as CSV with a byte order mark, for Excel."""
-    return devices.write_csv().encode("utf-8-sig")
+    lists = [name for name, dtype in devices.schema.items() if isinstance(dtype, pl.List)]
+    return devices.with_columns(pl.col(lists).list.join(" ")).write_csv().encode("utf-8-sig")
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

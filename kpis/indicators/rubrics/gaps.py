@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from config.rubrics import Item, Target
-from kpis.indicators.base import Figure
+from kpis.indicators.base import Figure, Member
 from kpis.indicators.rubrics.result import Aim, Gap
 from kpis.indicators.rubrics.scoring import band, needed, points, single
+from kpis.indicators.said import Said
 
 
 def to_next_band(item: Item, figure: Figure) -> Gap | None:
@@ -42,7 +43,13 @@ def _gap(figure: Figure, percent: Fraction, *, inclusive: bool, gained: Fraction
     return Gap(percent, inclusive, int(n), fewest, int(total), _candidates(figure), gained)
 
 
-def _candidates(figure: Figure) -> Sequence[str]:
-    """Return the members that count and are not met, nearest first: those that miss the least come last in words."""
-    open_ones = [member for member in figure.amount.members if member.counted and not member.met]
-    return [f"{one.id} ({one.reason})" if one.reason else one.id for one in open_ones]
+def _candidates(figure: Figure) -> Sequence[Said]:
+    """Return the members that count and are not met, with what each lacks."""
+    return [_with_reason(member) for member in figure.amount.members if member.counted and not member.met]
+
+
+def _with_reason(member: Member) -> Said:
+    name = f"{member.id} {member.name}".rstrip()
+    if not member.reason.en:
+        return Said(name, name)
+    return Said(f"{name} ({member.reason.en})", f"{name}（{member.reason.zh}）")

@@ -6,16 +6,15 @@ better proven than what stands behind it.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 
 from config.registers import Answer
 from config.rubrics import Item
-from kpis.indicators.base import Figure, percent
+from kpis.indicators.base import Figure
 from kpis.indicators.comparison import Comparison
 from kpis.indicators.rubrics.answers import options
 from kpis.indicators.rubrics.gaps import to_next_band
 from kpis.indicators.rubrics.result import Assessed, Case, Status
-from kpis.indicators.rubrics.scoring import ScoreError, band, points, score, weight
+from kpis.indicators.rubrics.scoring import band, points, score, weight
 from kpis.indicators.said import Said
 
 _STEPS = {"up": {"down": 1, "same": 2, "up": 3}, "down": {"up": 1, "same": 2, "down": 3}}
@@ -48,7 +47,7 @@ def _scored(found: Assessed) -> Assessed:
 def _by_figure(case: Case, item: Item) -> Assessed:
     figure = case.figures.get(item.indicator)
     if figure is None or figure.value is None:
-        return Assessed(of=item, status="not assessable", figure=figure, missing=_missing(item, figure))
+        return Assessed(of=item, status="not assessable", figure=figure, missing=lacking(item, figure))
     status, missing = standing(case, item, [figure])
     chosen = (band(item.options, figure.value),)
     gap = to_next_band(item, figure)
@@ -59,7 +58,7 @@ def _by_change(case: Case, item: Item) -> Assessed:
     compared = case.comparisons.get(item.indicator)
     figure = case.figures.get(item.indicator)
     if compared is None or compared.change is None:
-        missing = [*_missing(item, figure), *_before(compared)]
+        missing = [*lacking(item, figure), *_before(compared)]
         return Assessed(of=item, status="not assessable", figure=figure, comparison=compared, missing=missing)
     status, missing = standing(case, item, [compared.before, compared.after])
     chosen = (_STEPS[item.change][compared.change],)
@@ -72,7 +71,7 @@ def _by_options(case: Case, item: Item, answer: Answer | None) -> Assessed:
     notes = [case.findings[item.options[n - 1].proof].told for n in proven]
     if answer is None:
         if not proven or item.answer != "multiple":
-            return Assessed(of=item, status="not assessable", missing=[_no_answer(item)])
+            return Assessed(of=item, status="not assessable", missing=[no_answer(item)])
         return Assessed(of=item, status="proven", chosen=tuple(proven), notes=notes, missing=[_more_answers(item)])
     asked = options(item, answer)
     score(item, asked)
@@ -110,7 +109,7 @@ def _beside(found: Assessed, answer: Answer | None) -> Assessed:
 def _declared(item: Item, answer: Answer | None, found: Assessed) -> Assessed:
     """Return an item that the data cannot answer, by the plant's own word."""
     if answer is None:
-        return replace(found, missing=[*found.missing, _no_answer(item)])
+        return replace(found, missing=[*found.missing, no_answer(item)])
     chosen = options(item, answer)
     score(item, chosen)
     missing = [*found.missing, *_attached(item, answer, [])]
@@ -144,9 +143,7 @@ def _to_measure(name: str, period: str, who: str) -> Said:
 
 
 def _patchy(name: str, coverage: float) -> Said:
-    return Said(
-        f"{name} was metered in {coverage:.2%} of the period", f"{name}在统计期内的计量覆盖为 {coverage:.2%}"
-    )
+    return Said(f"{name} was metered in {coverage:.2%} of the period", f"{name}在统计期内的计量覆盖为 {coverage:.2%}")
 
 
 def _half(flag: str) -> Said:
@@ -157,7 +154,8 @@ def _half(flag: str) -> Said:
     )
 
 
-def _missing(item: Item, figure: Figure | None) -> list[Said]:
+def lacking(item: Item, figure: Figure | None) -> list[Said]:
+    """Return why an item's indicator has no value."""
     if figure is None:
         en = f"{item.indicator} could not be computed: the registers or the point table have nothing for it"
         return [Said(en, f"无法计算 {item.indicator}：台账或采集点表中没有相应内容")]
@@ -172,7 +170,8 @@ def _before(compared: Comparison | None) -> list[Said]:
     return list(compared.before.amount.missing)
 
 
-def _no_answer(item: Item) -> Said:
+def no_answer(item: Item) -> Said:
+    """Return what to do where nobody answered."""
     return Said(
         f"no answer is declared; add a row with item {item.id} to answers.csv",
         f"未填报答案；请在 answers.csv 中增加题号为 {item.id} 的一行",
@@ -194,6 +193,3 @@ def _attached(item: Item, answer: Answer, proven: Sequence[int]) -> list[Said]:
 
 def _numbers(chosen: Sequence[int]) -> str:
     return "+".join(str(one) for one in chosen)
-
-
-__all__ = ["NOT_APPROVED", "Fraction", "ScoreError", "assess", "percent", "standing"]

@@ -46,7 +46,7 @@ class Gap:
     needed: int
     """The fewest of the denominator that do."""
     denominator: int
-    candidates: Sequence[str]
+    candidates: Sequence[Said]
     """Members that count and are not met, with what they lack."""
     points: Fraction | None = None
     """What the next band adds."""
