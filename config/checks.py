@@ -3,13 +3,12 @@
 import datetime as dt
 import fnmatch
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Collection, Iterator, Mapping
 from itertools import combinations
 from urllib.parse import urlsplit
 
-from config import public_holidays
-from config.faults import Fault
+from config import declared_checks, public_holidays, register_checks
+from config.faults import Fault, near
 from config.plant import MQTT_PORTS, Calendar, Plant, Point, Sink, groups
 from config.units import METER_UNITS
 
@@ -28,6 +27,7 @@ _NEEDED = ("database", "org", "bucket")
 _COUNTING = ("total", "good", "reject", "rework")
 
 Places = Mapping[tuple[str, str], str]
+"""Model and name of a part -> where it stands."""
 
 
 def cross_check(plant: Plant, places: Places) -> Iterator[Fault]:
@@ -52,6 +52,8 @@ def cross_check(plant: Plant, places: Places) -> Iterator[Fault]:
         if "://" not in source.url:
             hint = "write such as opc.tcp://host:4840, modbus+tcp://host:502 or mqtt://host:1883"
             yield Fault(f"plant.toml: source[{n}].url", f"source {source.id}", source.url, "has no scheme", hint)
+    yield from register_checks.check(plant, places)
+    yield from declared_checks.check(plant, places)
     points = dict.fromkeys([*(p.point for p in plant.points), *_named("Point", places)])
     yield from _swaps(plant, points, places)
     for n, sink in enumerate(plant.sinks, 1):
@@ -59,7 +61,12 @@ def cross_check(plant: Plant, places: Places) -> Iterator[Fault]:
 
 
 def _twice(plant: Plant) -> Iterator[Fault]:
-    for name, ids in (("source", [s.id for s in plant.sources]), ("sink", [s.name for s in plant.sinks])):
+    several = {
+        "source": [source.id for source in plant.sources],
+        "sink": [sink.name for sink in plant.sinks],
+        "business_source": [source.id for source in plant.business_sources],
+    }
+    for name, ids in several.items():
         for one, count in Counter(ids).items():
             if count > 1:
                 yield Fault(f"plant.toml: {name}", f"{name} id", one, f"stands {count} times", "give each its own id")
@@ -121,7 +128,7 @@ def _sink(sink: Sink, place: str, points: Collection[str]) -> Iterator[Fault]:
     for key in ("points", "exclude"):
         for n, pattern in enumerate(getattr(sink, key), 1):
             if points and not any(fnmatch.fnmatchcase(point, pattern) for point in points):
-                hint = _near(pattern, points) or f"mend the pattern, or leave {key} out"
+                hint = near(pattern, points) or f"mend the pattern, or leave {key} out"
                 yield Fault(f"{place}.{key}[{n}]", thing, pattern, "matches no point of the point table", hint)
 
 
@@ -160,10 +167,10 @@ def _http(sink: Sink, place: str, thing: str) -> Iterator[Fault]:
 def _references(point: Point, place: str, assets: Collection[str], sources: Collection[str]) -> Iterator[Fault]:
     thing = f"point {point.point}"
     if point.asset not in assets:
-        hint = _near(point.asset, assets) or "add the asset to assets.csv"
+        hint = near(point.asset, assets) or "add the asset to assets.csv"
         yield Fault(f"{place} column asset", thing, point.asset, "is not in the device register", hint)
     if point.source and point.source not in sources:
-        hint = _near(point.source, sources) or "add a [[source]] of this id to plant.toml"
+        hint = near(point.source, sources) or "add a [[source]] of this id to plant.toml"
         yield Fault(f"{place} column source", thing, point.source, "is no source of plant.toml", hint)
 
 
@@ -172,7 +179,7 @@ def _point(plant: Plant, point: Point, place: str, kind: str | None) -> Iterator
     if point.source and not point.address:
         yield Fault(f"{place} column address", thing, "", "is missing", "write where the source has it")
     if point.role == "state" and point.states not in plant.states:
-        hint = _near(point.states, list(plant.states)) or f"write one of {', '.join(plant.states)}"
+        hint = near(point.states, list(plant.states)) or f"write one of {', '.join(plant.states)}"
         yield Fault(f"{place} column states", thing, point.states, "is no state map", hint)
     for column in _MODBUS if kind not in ("modbus", None) else ():
         if value := getattr(point, column):
@@ -190,7 +197,7 @@ def _counts(point: Point, thing: str, place: str) -> Iterator[Fault]:
         allowed = [name for name, unit in METER_UNITS.items() if unit.dimension in _METERS[head]]
         if point.unit not in allowed:
             rule = f"is no unit for role {point.role}"
-            hint = _near(point.unit, allowed) or f"write one of {', '.join(allowed)}"
+            hint = near(point.unit, allowed) or f"write one of {', '.join(allowed)}"
             yield Fault(f"{place} column unit", thing, point.unit, rule, hint)
     if point.modulus is not None and point.role not in _COUNTING and head != "energy":
         rule = f"only counters roll over, and the role is {point.role}"
@@ -217,7 +224,7 @@ def _swaps(plant: Plant, known: Collection[str], places: Places) -> Iterator[Fau
         place = places.get(("Swap", f"{swap.point} {swap.at}"), "swaps.csv")
         thing, role = f"swap of {swap.point}", roles.get(swap.point)
         if swap.point not in known:
-            hint = _near(swap.point, known) or "add the point to points.csv"
+            hint = near(swap.point, known) or "add the point to points.csv"
             yield Fault(f"{place} column point", thing, swap.point, "is not in the point table", hint)
         elif role is not None and role not in _COUNTING and not role.startswith("energy."):
             rule = f"is neither a counter nor a meter: its role is {role}"
@@ -239,7 +246,7 @@ def _calendar(plant: Plant, calendar: Calendar, place: str, places: Places) -> I
             yield Fault(f"{place}.assets", "pattern", pattern, "matches no asset of the register", hint)
     for row in calendar.exception_rows:
         if row.shift and row.shift not in names:
-            hint = _near(row.shift, names) or f"write one of {', '.join(names)}, or leave it empty for every shift"
+            hint = near(row.shift, names) or f"write one of {', '.join(names)}, or leave it empty for every shift"
             key = ("CalendarException", f"{calendar.exceptions} {row.date} {row.shift}")
             where = f"{places.get(key, calendar.exceptions)} column shift"
             yield Fault(where, f"exception {row.date}", row.shift, "is no shift of the calendar", hint)
@@ -270,9 +277,3 @@ def _breaks(calendar: Calendar, place: str) -> Iterator[Fault]:
             if not inside:
                 rule = f"does not lie in shift {shift.name} ({shift.start} to {shift.end})"
                 yield Fault(f"{place}.shifts", "break", str(pause.start), rule, "mend its times, or the shift's")
-
-
-def _near(word: str, known: Sequence[str] | Iterable[str]) -> str:
-    same = [name for name in known if name.casefold() == word.casefold()]
-    near = same or get_close_matches(word, list(known), 1, 0.6)
-    return f"did you mean {near[0]!r}?" if near else ""

@@ -3,13 +3,14 @@
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from config.plant import Device, Duration, Plant, Sink, Size, Source, Spool, Topic
+from config.registers import SqlSource
 
 # Kinds of pydantic's errors, by their beginning, in words of the plant: rule, next step.
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -32,6 +33,11 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "greater_than": ("must be more than {gt}", "write a greater one"),
     "less_than_equal": ("must be {le} or less", "write a smaller one"),
 }
+_MISSING: Mapping[str, tuple[str, str]] = {
+    "declared_by": ("is missing: what is declared says who declares it", "write the name of who stands for it"),
+    "declared_at": ("is missing: what is declared says when it was declared", "write the date, such as 2026-03-01"),
+}
+"""Cells without which a row of a table means nothing: rule, next step."""
 _HIDDEN = ("password", "token", "user", "url")
 """Keys whose values may hold a secret and never stand in a fault of `faults_of`."""
 
@@ -53,6 +59,9 @@ _WITH_UNIT = frozenset(
 _TIMES = ("start", "end", "day_start")
 _LOCAL_TIME = re.compile(r"\d{2}:\d{2}(:\d{2}(\.\d+)?)?")
 _URL_PASSWORD = re.compile(r"[^/@:]*:[^/@]+@")
+_LOOKED_UP = re.compile(r"\$\{(env|file):[^}]+\}")
+_DATABASE_PASSWORD = re.compile(r"://[^@]*?:[^@]+@|(password|passwd|pwd|token|secret)=[^&;]", re.IGNORECASE)
+"""A password in the URL of a database, also one that has / or @ in it, or that stands behind the question mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,14 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"remove it, or write one of {', '.join(known)}"
 
 
+def near(word: str, known: Iterable[str]) -> str:
+    """Return the next step for a word that is none of `known` where one of them comes near, else an empty text."""
+    known = list(known)
+    same = [name for name in known if name.casefold() == word.casefold()]
+    found = same or difflib.get_close_matches(word, known, 1, 0.6)
+    return f"did you mean {found[0]!r}?" if found else ""
+
+
 def key_path(loc: Sequence[int | str]) -> str:
     """Return a place inside a table as a person counts: ("shifts", 0, "end") is `shifts[1].end`."""
     path = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in loc)
@@ -120,6 +137,10 @@ def misread(model: type[BaseModel], data: Mapping[str, Any], place: str, thing: 
             yield Fault(where, thing or key, value, "has no unit", 'write such as "5s", or "64MiB" for a size')
         elif key in _TIMES and (number or (isinstance(value, str) and not _LOCAL_TIME.fullmatch(value))):
             yield Fault(where, thing or key, value, "must be a time of day", "write such as 08:00:00, without a zone")
+        elif key == "url" and model is SqlSource:
+            if isinstance(value, str) and _DATABASE_PASSWORD.search(_LOOKED_UP.sub("", value)):
+                hint = 'write url = "${file:secrets/NAME}", or "${env:NAME}" in place of the password alone'
+                yield Fault(where, thing or key, "", "has a password in plain text", hint)
         elif key == "url" and isinstance(value, str) and _URL_PASSWORD.search(value):
             hint = 'write user = "..." and password = "${file:secrets/NAME}"'
             yield Fault(where, thing or key, "", "has a password in plain text", hint)
@@ -161,6 +182,8 @@ def _fault(one: Mapping[str, Any], model: type[BaseModel], where: str, thing: st
         return Fault(where, "key", key, "is unknown", did_you_mean(key, _keys_at(model, one["loc"][:-1])))
     value = one["input"]
     shown = "" if key in _HIDDEN or isinstance(value, dict | list | tuple | BaseModel) else value
+    if one["type"] == "missing" and key in _MISSING:
+        return Fault(where, thing, "", *_MISSING[key])
     if one["type"] == "literal_error":
         return Fault(where, thing, shown, "is not a word allowed here", f"write {one['ctx']['expected']}")
     if one["type"] == "value_error":

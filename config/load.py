@@ -7,15 +7,17 @@ import fnmatch
 import os
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from config import maps, templates
+from config import attachments, maps, templates
 from config.checks import cross_check
 from config.faults import ConfigError, Fault, did_you_mean, faults_of, misread
 from config.plant import (
@@ -32,18 +34,34 @@ from config.plant import (
     Spool,
     Swap,
 )
-from config.tables import read_table
+from config.registers import Answer, Declared, Loop, Meter, Process, SqlSource
+from config.tables import Row, heads_of, read_table
 
 FORMAT = 1
 
 M = TypeVar("M", bound=BaseModel)
 
 _SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
-_TOP = ("version", "plant", "source", "calendar", "states", "networking", "spool", "sink")
-_FILES = ("assets", "points", "products", "swaps")
+_TOP = ("version", "plant", "source", "calendar", "states", "networking", "spool", "sink", "business_source")
+TABLES: Mapping[str, tuple[type[BaseModel], Sequence[str], Sequence[str]]] = {
+    "assets": (Asset, ("asset",), ("asset",)),
+    "points": (Point, ("point", "asset"), ("point",)),
+    "products": (Product, ("product", "ideal_cycle"), ("product", "asset")),
+    "swaps": (Swap, ("point", "at"), ("point", "at")),
+    "processes": (Process, ("process",), ("process",)),
+    "loops": (Loop, ("loop", "asset"), ("loop",)),
+    "meters": (Meter, ("meter", "point"), ("meter",)),
+    "business": (Declared, ("period", "measure", "value", "unit", "declared_by", "declared_at"), ("measure", "period")),
+    "answers": (Answer, ("rubric", "item", "answer", "declared_by", "declared_at"), ("rubric", "item")),
+}
+"""Tables that [plant] names: the model of a row, the columns that must be there, and those that name a row."""
+_DECLARING: tuple[type[BaseModel], ...] = (Declared, Answer)
+"""Models whose rows may have an attachment, and the same name as others."""
+_COMPUTED = ("attachment_sha256", "source")
+"""Their fields that are no columns."""
 _OWN = (
     "id", "name", "kind", "timezone", "day_start", "uncertain", "demand_interval", "micro_stop", "startup",
-    "coal_factors", "co2_factors",
+    "coal_factors", "co2_factors", "nc_rule", "utilization",
 )  # fmt: skip
 _SECRET_KEYS = ("user", "password", "token")
 _NEVER_PLAIN = ("password", "token")
@@ -93,6 +111,17 @@ def look_up(written: str, root: Path) -> str:
         raise SecretMissing(written, f"cannot be read ({reason})", "check the file and its permissions") from error
 
 
+def url_of(source: SqlSource, root: Path) -> str:
+    """Return a database's URL with its secrets looked up; one that is a part of it is quoted as URLs want it.
+
+    Raises SecretMissing.
+    """
+    written = source.url.get_secret_value()
+    if _SECRET.fullmatch(written):
+        return look_up(written, root)
+    return _SECRET.sub(lambda match: quote(look_up(match[0], root), safe=""), written)
+
+
 def with_secrets(sink: Sink, root: Path) -> Sink:
     """Return a sink of a plant that was loaded without secrets, with its own looked up; raises SecretMissing."""
     known = {"user": look_up(sink.user, root)}
@@ -112,6 +141,8 @@ class _Loader:
         self.kinds: dict[str, str] = {}
         self.register: dict[str, templates.Words] = {}
         self.lines: dict[str, int] = {}
+        self.tables: dict[str, str] = {}
+        self.declared: Counter[str] = Counter()
 
     def load(self) -> Plant:
         try:
@@ -122,12 +153,13 @@ class _Loader:
 
     def _plant(self, table: Mapping[str, Any]) -> Plant:
         plant = self._table(table, "plant")
-        self._unknown_keys(plant, (*_OWN, *_FILES), "plant.")
+        self._unknown_keys(plant, (*_OWN, *TABLES), "plant.")
         sources = tuple(source.below(self.root) for source in self._models(Source, table.get("source"), "source"))
         self.kinds = {source.id: source.kind for source in sources}
         parts: dict[str, Any] = {
             "sources": sources,
             "sinks": tuple(self._models(Sink, table.get("sink"), "sink")),
+            "business_sources": tuple(self._models(SqlSource, table.get("business_source"), "business_source")),
             "calendars": tuple(self._calendars(table.get("calendar"))),
             **self._states(self._table(table, "states")),
             "root": self.root,
@@ -139,6 +171,7 @@ class _Loader:
         parts["sources"] = tuple(
             maps.limited(source, [row for row in self.mapped if row.source == source.id]) for source in parts["sources"]
         )
+        parts["tables"] = self.tables
         parts["places"] = {name: place for (of, name), place in self.places.items() if of == "Point"}
         own = {key: value for key, value in plant.items() if key in _OWN}
         whole = self._model(Plant, own | parts, "plant.toml: plant")
@@ -154,10 +187,12 @@ class _Loader:
         """Return whether a reference fails only because the row it names has a fault of its own."""
         column = fault.place.rpartition(" column ")[2]
         value = str(fault.value)
-        if column == "asset":
-            return "Asset" in self.unread or ("Asset", value) in self.places
-        if column == "source":
-            return "Source" in self.unread or ("Source", value) in self.places
+        if column in ("asset", "source", "process"):
+            model = column.capitalize()
+            return model in self.unread or (model, value) in self.places
+        if column == "loop":  # a point with a fault of its own may be the one that a loop wants
+            table = f"{self.tables.get('points')}:"
+            return "Point" in self.unread or any(one.place.startswith(table) for one in self.faults)
         if column == "point":
             return "Point" in self.unread
         if fault.thing == "pattern":
@@ -203,25 +238,22 @@ class _Loader:
         return table
 
     def _registers(self, plant: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-        assets = tuple(self._rows(Asset, plant.get("assets", "assets.csv"), ("asset",), ("asset",)))
+        assets = tuple(self._rows(Asset, plant.get("assets", "assets.csv"), *TABLES["assets"][1:]))
         self.register = templates.words(assets)
         points = tuple(self._points(plant.get("points", "points.csv")))
-        products = self._optional(plant, "products", Product, ("product", "ideal_cycle"), ("product", "asset"))
-        swaps = self._optional(plant, "swaps", Swap, ("point", "at"), ("point", "at"))
-        return {"assets": assets, "points": points, "products": products, "swaps": swaps}
+        optional = {name: self._optional(plant, name) for name in TABLES if name not in ("assets", "points")}
+        return {"assets": assets, "points": points, **optional}
 
-    def _optional(
-        self, plant: Mapping[str, Any], name: str, model: type[M], required: Sequence[str], key: Sequence[str]
-    ) -> tuple[M, ...]:
+    def _optional(self, plant: Mapping[str, Any], name: str) -> tuple[Any, ...]:
         """Return the rows of a table that is read where the plant names it, or has one by its usual name."""
         file = plant.get(name, f"{name}.csv")
         wanted = name in plant or (self.root / file).exists()
-        return tuple(self._rows(model, file, required, key)) if wanted else ()
+        return tuple(self._rows(TABLES[name][0], file, *TABLES[name][1:])) if wanted else ()
 
     def _points(self, file: object) -> Iterator[Point]:
         """Yield the point table's points; a row with a map or with names in braces stands for several."""
         seen: set[str] = set()
-        for point in self._rows(Point, file, ("point", "asset"), ("point",)):
+        for point in self._rows(Point, file, *TABLES["points"][1:]):
             for made in self._made(point):
                 if made.point in seen:
                     place = f"{self.places['Point', made.point].partition(' (')[0]} column point"
@@ -276,38 +308,58 @@ class _Loader:
                 yield made.model_copy(update=dict(maps.taken(point, written)))
 
     def _rows(self, model: type[M], file: object, required: Sequence[str], key: Sequence[str]) -> Iterator[M]:
+        kind = next((name for name, (of, *_) in TABLES.items() if of is model), "")
         if not isinstance(file, str) or not file or "\0" in file:
-            name = {"Asset": "assets", "Point": "points", "Swap": "swaps"}.get(model.__name__, "products")
-            self._fault(f"plant.toml: plant.{name}", name, file, "is no file name", f'write such as "{name}.csv"')
+            self._fault(f"plant.toml: plant.{kind}", kind, file, "is no file name", f'write such as "{kind}.csv"')
             self.unread.add(model.__name__)
             return
-        known = [name for name in model.model_fields if name != "columns"]
-        keeps_all = "columns" in model.model_fields
-        rows = read_table(self.root / file, file, required, self.faults, () if keeps_all else known)
+        declaring, keeps_all = model in _DECLARING, "columns" in model.model_fields
+        known = [name for name in model.model_fields if name != "columns" and not (declaring and name in _COMPUTED)]
+        rows = read_table(self.root / file, file, required, self.faults, () if keeps_all else known, heads_of(kind))
         if rows is None:
             self.unread.add(model.__name__)
+        if kind:
+            self.tables[kind] = file
         seen: dict[str, int] = {}
         for row in rows or ():
             name = " ".join(row.cells.get(column, "") for column in key).strip()
-            if name and name in seen:
+            if name and name in seen and not declaring:
                 self._fault(f"{file}:{row.line} column {key[0]}", key[0], name, f"stands in line {seen[name]} already",
                             "keep one of the two, or mend its name")  # fmt: skip
                 continue
             seen[name] = row.line
             self.places[model.__name__, name] = f"{file}:{row.line}"
-            cells: dict[str, Any] = {k: v for k, v in row.cells.items() if k in known}
-            if model is CalendarException:
-                cells = {k: _iso(v) for k, v in cells.items()}
-            if keeps_all:
-                cells["columns"] = {k: v for k, v in row.cells.items() if k not in known}
-            made = self._model(model, cells, f"{file}:{row.line} column", thing=f"{key[0]} {name}".strip())
+            place, thing = f"{file}:{row.line} column", f"{key[0]} {name}".strip()
+            made = self._model(model, self._cells(model, row, known, place), place, thing=thing)
             if made is not None:
-                if isinstance(made, CalendarException):
-                    key_of = f"{file} {made.date} {made.shift}"
-                    self.places["CalendarException", key_of] = f"{file}:{row.line}"
-                if isinstance(made, Swap):
-                    self.places["Swap", f"{made.point} {made.at}"] = f"{file}:{row.line}"
+                self._place(made, file, row.line)
                 yield made
+
+    def _cells(self, model: type[BaseModel], row: Row, known: Sequence[str], place: str) -> dict[str, Any]:
+        """Return what a row's cells give a model."""
+        cells: dict[str, Any] = {k: v for k, v in row.cells.items() if k in known}
+        if model is CalendarException:
+            cells = {k: _iso(v) for k, v in cells.items()}
+        if "columns" in model.model_fields:
+            cells["columns"] = {k: v for k, v in row.cells.items() if k not in known}
+        if model in _DECLARING and "attachment" in cells:
+            cells["attachment"] = attachments.name_of(cells["attachment"])
+            try:
+                cells["attachment_sha256"] = attachments.sha256_of(self.root, cells["attachment"])
+            except attachments.AttachmentError as error:
+                self._fault(f"{place} attachment", "attachment", cells["attachment"], error.rule, error.hint)
+        return cells
+
+    def _place(self, made: BaseModel, file: str, line: int) -> None:
+        """Note where a row stands whose name of its own is not what other parts know it by."""
+        if isinstance(made, CalendarException):
+            self.places["CalendarException", f"{file} {made.date} {made.shift}"] = f"{file}:{line}"
+        if isinstance(made, Swap):
+            self.places["Swap", f"{made.point} {made.at}"] = f"{file}:{line}"
+        if isinstance(made, _DECLARING):
+            model = type(made).__name__
+            self.places[model, f"row {self.declared[model]}"] = f"{file}:{line}"
+            self.declared[model] += 1
 
     def _models(self, model: type[M], entries: object, name: str) -> Iterator[M]:
         for n, entry in enumerate(self._list(entries, name), 1):

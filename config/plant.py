@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from config.cells import Date
 from config.factors import coal_factors, grid_factor
 from config.fields import Id, Model, YesNo, instant_cell
 from config.registers import Answer, Declared, Loop, Meter, Process, SqlSource
@@ -290,13 +291,13 @@ class Asset(Model):
     """Why it does not count; empty: it counts."""
     segment: str = ""
     """业务环节 that its data belong to, where that is not told by what its points are: 安全生产, 能耗管理 ..."""
-    in_use_from: dt.date | None = None
+    in_use_from: Date | None = None
     """Production day from which it is in use; empty: always was."""
-    in_use_until: dt.date | None = None
+    in_use_until: Date | None = None
     """Last production day of its use; empty: still is."""
     approved_by: str = ""
     """Who stands for this row of the register."""
-    approved_at: dt.date | None = None
+    approved_at: Date | None = None
     columns: Mapping[str, str] = Field(default_factory=dict)
     """Further columns of the register, kept as they are."""
 
@@ -553,6 +554,8 @@ class Plant(Model):
     """Replaced counters and meters."""
     nc_rule: Literal["all", "any"] = "all"
     """When a key process is under numerical control: where all of its key equipment is, or any."""
+    utilization: Literal["planned", "calendar"] = "planned"
+    """What production time is divided by in 设备综合利用率: planned operation time, or calendar time."""
     processes: tuple[Process, ...] = ()
     """Register of processes (工序); empty: those that assets name."""
     loops: tuple[Loop, ...] = ()
@@ -570,6 +573,8 @@ class Plant(Model):
     sinks: tuple[Sink, ...] = ()
     root: Path = Path()
     """The folder of plant.toml; relative paths start here."""
+    tables: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    """The tables that were read: assets, points, processes ... -> file name as seen from `root`."""
     places: Mapping[str, str] = Field(default_factory=dict, repr=False)
     """Point id -> file and line of its row, for messages."""
 

@@ -6,6 +6,7 @@ import datetime as dt
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import python_calamine
@@ -27,6 +28,38 @@ SYNONYMS: Mapping[str, str] = {
     "时间": "at", "旧表示数": "last", "新表示数": "first",
 }  # fmt: skip
 """Chinese column heads and the columns that they name."""
+
+_APPROVED = {"审批人": "approved_by", "审批日期": "approved_at"}
+_DECLARED = {
+    "填报人": "declared_by", "填报日期": "declared_at", "附件": "attachment", "证明材料": "attachment",
+}  # fmt: skip
+HEADS: Mapping[str, Mapping[str, str]] = {
+    "assets": {"业务环节": "segment", "投用日期": "in_use_from", "停用日期": "in_use_until", **_APPROVED},
+    "processes": {
+        "工序编号": "process", "工序名称": "name", "关键工序": "key", "工序类型": "kind", **_APPROVED,
+    },
+    "loops": {
+        "回路编号": "loop", "回路": "loop", "控制回路": "loop", "回路名称": "name",
+        "所属设备": "asset", "所属工序": "process", **_APPROVED,
+    },
+    "meters": {
+        "计量器具编号": "meter", "计量器具": "meter", "仪表编号": "meter", "仪表": "meter", "计量器具名称": "name",
+        "仪表名称": "name", "采集点": "point", "层级": "level", "计量层级": "level", "用途": "use", **_APPROVED,
+    },
+    "business": {
+        "期间": "period", "年度": "period", "统计期": "period", "指标": "measure", "指标名称": "measure",
+        "数值": "value", "计量单位": "unit", "折标系数": "factors", **_DECLARED,
+    },
+    "answers": {
+        "评测标准": "rubric", "题号": "item", "答案": "answer", "得分": "score", "自评得分": "score", **_DECLARED,
+    },
+}  # fmt: skip
+"""Chinese heads of one table alone, where they go before SYNONYMS."""
+
+
+def heads_of(kind: str) -> Mapping[str, str]:
+    """Return the Chinese heads of a table: assets, processes, loops, meters, business, answers, or any other."""
+    return {**SYNONYMS, **HEADS.get(kind, {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +83,18 @@ class TableError(ValueError):
 
 
 def read_table(
-    path: Path, name: str, required: Sequence[str], faults: list[Fault], known: Sequence[str] = ()
+    path: Path,
+    name: str,
+    required: Sequence[str],
+    faults: list[Fault],
+    known: Sequence[str] = (),
+    heads: Mapping[str, str] = SYNONYMS,
 ) -> list[Row] | None:
     """Return a table's rows, or None where the file or its head cannot be read.
 
     name: what the file is called in faults.
     known: every column that may stand in the head; left out: any column may.
+    heads: Chinese heads and the columns that they name.
     What is wrong with the file as a whole, its head or a row's length goes to `faults`.
     """
     try:
@@ -70,7 +109,7 @@ def read_table(
         faults.append(Fault(f"{name}:1", "head", "", "the table is empty", f"begin with {', '.join(required)}"))
         return None
     place = f"{name}:{lines[0][0]}"
-    head = [SYNONYMS.get(cell.strip(), cell.strip()) for cell in lines[0][1]]
+    head = [heads.get(cell.strip(), cell.strip()) for cell in lines[0][1]]
     wrong = list(_head_faults(head, place, required))
     faults += wrong
     faults += _nameless(head, place, lines[1:])
@@ -132,6 +171,8 @@ def _text(cell: object) -> str:
         if abs(cell) >= EXACT:
             return repr(cell)  # Excel keeps 15 digits: as a whole number it would look like more
         return str(int(cell))
+    if isinstance(cell, float):
+        return format(Decimal(f"{cell:.15g}"), "f")  # as Excel shows it: 0.1 + 0.2 is 0.3 there
     if isinstance(cell, dt.datetime) and cell.time() == dt.time():
         return cell.date().isoformat()
     return str(cell).strip()

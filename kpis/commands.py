@@ -1,4 +1,4 @@
-"""The commands kpi and indicators, and the options that those of the other KPI rooms share with them."""
+"""The command kpi, and the options that those of the other KPI rooms share with them."""
 
 import difflib
 import sys
@@ -22,7 +22,6 @@ from kpis.compute import PERIODS, WARNINGS, Basis, Window, results, subjects_of
 from kpis.demand import demand
 from kpis.facts import facts
 from kpis.factstore import amounts_of
-from kpis.indicators import networking
 from kpis.period import instant
 from kpis.stores import KINDS, Store, StoreError, store_of
 
@@ -294,41 +293,3 @@ def _title(plant: Plant, first: int, last: int, by: str) -> str:
     ends = pl.Series([first, last]).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(plant.timezone)
     start, end = ends.dt.strftime("%Y-%m-%d %H:%M:%S %:z").to_list()
     return f"{plant.name or plant.id}: {start} to {end}, by {by}"
-
-
-@click.command()
-@PLANT
-@FROM
-@TO
-@ASSET
-@SAMPLES
-@LAKE
-@STORE
-@JSON
-def indicators(
-    plant: Path,
-    *,
-    start: str | None,
-    end: str | None,
-    subjects: tuple[str, ...],
-    samples: Path | None,
-    lake_path: Path | None,
-    store: str | None,
-    as_json: bool,
-) -> None:
-    """Compute the equipment networking rate (设备联网率), with the list of devices behind it.
-
-    \b
-    Example:  plantproof indicators PLANT --from 2026-11-01 --to 2026-12-01
-    """
-    loaded = load_plant(plant)
-    chosen = checked_subjects(loaded, subjects)
-    frame, first, last = load_samples(loaded, start, end, samples, lake_path, store)
-    listed = networking.devices(loaded, frame, first, last)
-    rows = networking.rates(loaded, listed, first, last, chosen)
-    if as_json:
-        data = {"results": output.objects(loaded, rows), "devices": listed.to_dicts()}
-        click.echo(output.to_json(data))
-        return
-    output.print_table(output.table(loaded, rows, _title(loaded, first, last, "total")))
-    output.print_table(output.device_table(listed))

@@ -74,21 +74,6 @@ def table(plant: Plant, results: pl.DataFrame, title: str) -> Table:
     return shown
 
 
-def device_table(listed: pl.DataFrame) -> Table:
-    """Return the devices behind the networking rate as a terminal table."""
-    shown = Table(title="devices", title_justify="left")
-    columns = ("asset", "name", "counted", "connectable", "connected", "evidenced", "share", "excluded")
-    for name in columns:
-        shown.add_column(name, justify="right" if name == "share" else "left")
-    for row in listed.iter_rows(named=True):
-        cells = [row[name] for name in columns]
-        words = {True: "yes", False: "no", None: ""}
-        shown.add_row(
-            *(f"{c:.1%}" if isinstance(c, float) else words[c] if c in (True, False, None) else c for c in cells)
-        )
-    return shown
-
-
 def print_table(shown: Table) -> None:
     """Print a table as wide as it needs when stdout is not a terminal."""
     console = Console()

@@ -1,14 +1,28 @@
-"""Conversion factors as versioned data: one TOML file a set, each with its year and source."""
+"""Conversion factors as versioned data: one TOML file a set, each with its year and source.
+
+A set is one document of one year. Its factors never enter one result with those of another set: what two amounts were
+converted with is held against each other by `one_set`.
+"""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from config.units import METER_UNITS
+
+UNITS = ("tce", "kgCO2")
+"""What a set converts to; some entries of a set in tce are stated in tce themselves."""
+_KEYS = {"id", "year", "source", "unit", "factors"}
+_OF_FACTOR = {"name", "per", "unit", "factor"}
+
+
+class FactorsMixedError(ValueError):
+    """Amounts of one result were converted with two sets of factors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +35,12 @@ class Factor:
     factor: Decimal
 
     def per_canonical(self, unit: str) -> Fraction | None:
-        """Return the exact coefficient per kWh, m3 or kg; None where `unit` measures something else."""
+        """Return the exact coefficient per kWh, m3, kg or tce; None where `unit` measures something else."""
+        each = Fraction(self.factor) / Fraction(self.per)
+        if self.unit == "tce":
+            return each if unit == "tce" else None
         known = METER_UNITS[self.unit]
-        return Fraction(self.factor) / Fraction(self.per) / known.factor if known.canonical == unit else None
+        return each / known.factor if known.canonical == unit else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +53,16 @@ class FactorSet:
     unit: str
     factors: Mapping[str, Factor]
 
+    @property
+    def cited(self) -> str:
+        """Id and year, as rules of results cite them."""
+        return f"{self.id} ({self.year})"
+
+    def coefficient(self, medium: str, unit: str) -> Fraction | None:
+        """Return a medium's exact coefficient per kWh, m3, kg or tce; None where the set has none per such a unit."""
+        factor = self.factors.get(medium)
+        return None if factor is None else factor.per_canonical(unit)
+
 
 @cache
 def load_factors(name: str) -> FactorSet:
@@ -44,12 +71,33 @@ def load_factors(name: str) -> FactorSet:
     known = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
     if name not in known:
         raise LookupError(f"no factor set {name!r}; the sets are {', '.join(known)}")
-    table = tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8"))
+    return _checked(name, tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8")))
+
+
+def _checked(name: str, table: Mapping[str, Any]) -> FactorSet:
+    """Return the set of a file; ValueError where the file is of more than one document, year or unit."""
+    if set(table) != _KEYS or table["id"] != name or table["unit"] not in UNITS:
+        raise ValueError(f"{name}.toml: has {', '.join(table)} and id {table.get('id')!r}; a file is one set: write "
+                         f"{', '.join(sorted(_KEYS))} once, the file's name as id, and unit tce or kgCO2")  # fmt: skip
+    for key, row in table["factors"].items():
+        if set(row) != _OF_FACTOR:
+            raise ValueError(f"{name}.toml: factor {key} has {', '.join(row)}; it is of its file's document and year: "
+                             f"write {', '.join(sorted(_OF_FACTOR))} alone; other years are other files")  # fmt: skip
     factors = {
         key: Factor(row["name"], Decimal(row["per"]), row["unit"], Decimal(row["factor"]))
         for key, row in table["factors"].items()
     }
     return FactorSet(table["id"], table["year"], table["source"], table["unit"], factors)
+
+
+def one_set(wanted: FactorSet, used: Iterable[str], thing: str) -> None:
+    """Raise FactorsMixedError where `thing` was converted with a set whose id is not that of `wanted`."""
+    for other in used:
+        if other != wanted.id:
+            raise FactorsMixedError(
+                f"{thing} was converted with factor set {other or '(none named)'}, and the plant's is {wanted.id}; one "
+                f"result takes one set: declare the amount in its own unit, or converted with {wanted.id}"
+            )
 
 
 def coal_factors(name: str) -> FactorSet:

@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from config import maps
+from config import attachments, load, maps
 from config.plant import Plant
 from config.schema import RESULT, SAMPLE
 from kpis import output
@@ -118,7 +118,9 @@ def versions(plant: Plant) -> dict[str, int | str]:
 
 
 def config_files(root: Path) -> dict[str, bytes]:
-    """Return plant.toml and every table that it or its point table names, by file name; they hold no secrets by rule.
+    """Return plant.toml, every table that it or its point table names, and the attachments of what is declared.
+
+    By file name; they hold no secrets by rule.
 
     Raises PackageError where one of them lies outside the plant's folder, or plant.toml has another name.
     """
@@ -128,12 +130,8 @@ def config_files(root: Path) -> dict[str, bytes]:
         raise PackageError(f"{root}: plant.toml cannot be read ({error.strerror}); give the file that name") from error
     table = tomllib.loads(text.decode("utf-8-sig"))
     plant = table.get("plant", {})
-    named = [
-        plant.get("assets", "assets.csv"),
-        plant.get("points", "points.csv"),
-        plant.get("products", "products.csv"),
-        plant.get("swaps", "swaps.csv"),
-    ]
+    tables = {name: plant.get(name, f"{name}.csv") for name in load.TABLES}
+    named = [*tables.values(), *attachments.files(root, {name: tables[name] for name in ("business", "answers")})]
     named += maps.files(root / plant.get("points", "points.csv"))
     named += [c["exceptions"] for c in table.get("calendar", []) if c.get("exceptions")]
     for name in named:

@@ -16,6 +16,7 @@ import polars as pl
 from config.business import Declarations
 from config.plant import Asset, Plant
 from kpis.compute import assets_of
+from kpis.indicators.errors import InputError
 from kpis.indicators.said import NOTHING, Said
 
 Evidence = Literal["a", "b", "c", "d"]
@@ -52,6 +53,8 @@ class Member:
     """Whether it stands in n."""
     reason: Said = NOTHING
     """Why it does not count, or is not met: "no address" (未配置地址)."""
+    near: int = 0
+    """Of those that are not met: the greater, the less it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +159,22 @@ class Figure:
         return any(one.origin == "declared" for one in self.amount.inputs)
 
 
+def counts_members(figure: Figure) -> bool:
+    """Return whether n and N count the rows of a register: devices, processes or loops."""
+    return bool(figure.amount.members) and figure.amount.denominator == sum(m.counted for m in figure.amount.members)
+
+
 def figure(indicator: Indicator, grounds: Grounds, subject: str) -> Figure | None:
     """Return an indicator's figure of a subject, refused where its rule says so; None where there is nothing of it."""
-    amount = indicator.compute(grounds, subject)
-    if amount is None:
-        return None
-    value, refused = _judged(indicator, subject, amount)
+    refused: Said | None
+    try:
+        amount = indicator.compute(grounds, subject)
+    except InputError as error:
+        amount, value, refused = Amount(), None, error.said
+    else:
+        if amount is None:
+            return None
+        value, refused = _judged(indicator, subject, amount)
     return Figure(indicator=indicator, subject=subject, start=grounds.start, end=grounds.end, amount=amount,
                   value=value, refused=refused)  # fmt: skip
 

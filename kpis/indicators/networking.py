@@ -6,79 +6,175 @@ counts the evidenced. Definition: 中小企业数字化水平评测指标（2024
 stands in every result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import polars as pl
 
-from config.plant import Asset, Plant
-from config.schema import RESULT, UTC_NS
-from config.status import BAD_NO_COMMUNICATION
-from kpis.calendar import WORK, spans
+from config.plant import Plant
+from config.schema import RESULT
 from kpis.compute import assets_of
-from kpis.intervals import Series, known, resolve, series, timeline
+from kpis.indicators.base import Amount, Figure, Grounds, Indicator, Member, figure
+from kpis.indicators.counting import count, counted, last_day, nothing_of, uncounted
+from kpis.indicators.device_list import DEVICES, STATES, devices, devices_of_store, passes
+from kpis.indicators.said import NOTHING, Said
 
-STATES = ("connectable", "connected", "evidenced")
+__all__ = ["DEVICES", "INDICATORS", "STATES", "by_kind", "devices", "devices_of_store", "passes", "rates"]
+
+SME_2024 = "中小企业数字化水平评测指标（2024年版）"
+FACTORY_KPIS_2025 = "智能工厂梯度培育要素条件（2025 年版）, 智能工厂建设关键绩效指标参考"
 
 
-def devices(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
-    """Return one row per asset of the register: whether it counts, its three states, and the share behind them.
+Row = Mapping[str, Any]
+"""A row of the device list."""
 
-    samples: as for `kpis.facts.facts`; [start, end) in [ns since 1970, UTC].
-    Columns: asset, name, kind, counted, excluded, connectable, connected, evidenced, share, first_good, last_good.
+
+def members_of(grounds: Grounds, subject: str, unmet: Callable[[Row], Said]) -> list[Member]:
+    """Return a subject's devices as members; unmet: why a device is not in n, NOTHING where it is."""
+    assets = grounds.assets(subject)
+    mine = grounds.devices.filter(pl.col("asset").is_in([asset.asset for asset in assets]))
+    rows = {row["asset"]: row for row in mine.iter_rows(named=True)}
+    day, found = last_day(grounds.plant, grounds.end), []
+    for asset in assets:
+        left_out, lacks = uncounted(asset, day), unmet(rows[asset.asset])
+        counts = left_out == NOTHING
+        met, near = counts and lacks == NOTHING, sum(rows[asset.asset][state] for state in STATES)
+        found.append(Member(asset.asset, asset.name, counts, met, lacks if counts else left_out, near))
+    return found
+
+
+def _unconnectable(plant: Plant, row: Row) -> Said:
+    return NOTHING if row["connectable"] else Said("no address", "未配置地址")
+
+
+def _unconnected(plant: Plant, row: Row) -> Said:
+    if row["connected"]:
+        return NOTHING
+    return Said("never spoke", "期间内从未应答") if row["connectable"] else _unconnectable(plant, row)
+
+
+def _unevidenced(plant: Plant, row: Row) -> Said:
+    if row["evidenced"]:
+        return NOTHING
+    if not row["planned_ns"]:
+        return Said("no planned time", "期间内无计划运行时间")
+    if not row["evidenced_ns"] and not row["connected"]:
+        return _unconnected(plant, row)
+    # Down, so that it never reads as the rule's share itself.
+    share, asked = row["evidenced_ns"] * 10_000 // row["planned_ns"] / 100, plant.networking.evidenced_share * 100
+    return Said(
+        f"share {share:g} % of planned time below {asked:g} %",
+        f"有效数据占计划运行时间 {share:g} %，低于 {asked:g} %",
+    )
+
+
+_UNMET: Mapping[str, Callable[[Plant, Row], Said]] = {
+    "connectable": _unconnectable,
+    "connected": _unconnected,
+    "evidenced": _unevidenced,
+}
+
+
+def _rule(plant: Plant, state: str) -> str:
+    return f"evidenced>={plant.networking.evidenced_share:g}" if state == "evidenced" else ""
+
+
+def _coverage(counting: pl.DataFrame) -> float | None:
+    """Return the mean share of known planned time of devices that count."""
+    return float(counting["share"].fill_null(0.0).mean()) if counting.height else None  # type: ignore[arg-type]
+
+
+def coverage_of(grounds: Grounds, members: Sequence[Member]) -> float | None:
+    """Return the mean share of known planned time of the members that count; None where there are none."""
+    names = [member.id for member in members if member.counted]
+    return _coverage(grounds.devices.filter(pl.col("asset").is_in(names)))
+
+
+def _computed(state: str) -> Callable[[Grounds, str], Amount | None]:
+    """Return the function that counts the devices of a state."""
+
+    def amount(grounds: Grounds, subject: str) -> Amount | None:
+        members = members_of(grounds, subject, lambda row: _UNMET[state](grounds.plant, row))
+        if nothing_of(grounds, subject, members):
+            return None
+        n, whole = counted(members)
+        return Amount(
+            numerator=n,
+            denominator=whole,
+            inputs=(count(f"{state} production equipment", n, "register" if state == "connectable" else "measured"),
+                    count("production equipment", whole)),
+            members=members,
+            coverage=coverage_of(grounds, members),
+            rule=_rule(grounds.plant, state),
+        )  # fmt: skip
+
+    return amount
+
+
+INDICATORS = (
+    Indicator(
+        id="equipment_networking_rate",
+        title="Equipment networking rate",
+        title_zh="设备联网率",
+        unit="1",
+        evidence="a",
+        formula="evidenced production equipment / production equipment",
+        formula_zh="实现联网的生产设备数量 / 总生产设备数量",
+        source=SME_2024,
+        cites=((1383, "设备联网率：指联网设备占设备总数的比重，其数值=实现联网的生产设备数量/总生产设备数量×100%。"),),
+        proof="the register, and good samples of each device in at least the rule's share of its planned time",
+        proof_zh="设备台账，以及每台设备在计划运行时间内达到规定占比的有效采集数据",
+        not_this="not a share of the digital equipment: all production equipment is in N; not the share of devices "
+        "with an address",
+        compute=_computed("evidenced"),
+    ),
+    Indicator(
+        id="equipment_connected_rate",
+        title="Share of devices that answered",
+        title_zh="已连通设备占比",
+        unit="1",
+        evidence="a",
+        formula="production equipment that answered at least once / production equipment",
+        formula_zh="期间内至少有一次应答的生产设备数量 / 总生产设备数量",
+        source="PlantProof; no official indicator",
+        proof="the register, and a sample of each device that is not BadNoCommunication",
+        proof_zh="设备台账，以及每台设备至少一条非“通信中断”的采样",
+        not_this="not 设备联网率: one answer in the period is enough; it shows where devices fall out",
+        compute=_computed("connected"),
+    ),
+    Indicator(
+        id="equipment_connectable_rate",
+        title="Share of devices with a configured address",
+        title_zh="可联网设备占比",
+        unit="1",
+        evidence="a",
+        formula="production equipment with an address / production equipment",
+        formula_zh="已配置采集地址的生产设备数量 / 总生产设备数量",
+        source="PlantProof; no official indicator",
+        proof="the register and the point table",
+        proof_zh="设备台账与采集点表",
+        not_this="not 设备联网率: an address in a table proves nothing; it shows where devices fall out",
+        compute=_computed("connectable"),
+    ),
+)
+
+
+def by_kind(indicator: Indicator, grounds: Grounds, subject: str) -> list[tuple[str, Figure]]:
+    """Return the figure of each kind of device of a subject, in the order of the register.
+
+    indicator: one whose members are devices. A kind without a figure is left out.
     """
-    resolved = resolve(samples)
-    found = series(resolved, uncertain_is_good=plant.uncertain == "good")
-    inside = (pl.col("ts") >= pl.lit(start).cast(UTC_NS)) & (pl.col("ts") < pl.lit(end).cast(UTC_NS))
-    spoke = set(resolved.filter(inside & (pl.col("status") != BAD_NO_COMMUNICATION))["point"].unique())
-    rows = [_device(plant, asset, found, spoke, start, end) for asset in plant.assets]
-    instants = {name: pl.col(name).cast(pl.Int64).cast(UTC_NS) for name in ("first_good", "last_good")}
-    return pl.DataFrame(rows, infer_schema_length=None).with_columns(**instants, share=pl.col("share").cast(pl.Float64))
-
-
-def passes(plant: Plant, share: float | None) -> bool:
-    """Return whether a device of this share of known planned time counts as networked."""
-    return share is not None and share >= plant.networking.evidenced_share
-
-
-def _device(
-    plant: Plant, asset: Asset, found: dict[str, Series], spoke: set[str], start: int, end: int
-) -> dict[str, object]:
-    points = plant.points_of(asset.asset)
-    share = _evidenced_share(plant, asset, found, start, end)
-    good = [s.ts[s.good & (s.ts >= start) & (s.ts < end)] for p in points if (s := found.get(p.point)) is not None]
-    times = np.concatenate(good) if good else np.empty(0, np.int64)
-    return {
-        "asset": asset.asset,
-        "name": asset.name,
-        "kind": asset.kind,
-        "counted": asset.production and not asset.excluded,
-        "excluded": asset.excluded or ("" if asset.production else "not production equipment"),
-        "connectable": any(p.source and p.address for p in points),
-        "connected": any(p.point in spoke for p in points),
-        "evidenced": passes(plant, share),
-        "share": share,
-        "first_good": int(times.min()) if len(times) else None,
-        "last_good": int(times.max()) if len(times) else None,
-    }
-
-
-def _evidenced_share(plant: Plant, asset: Asset, found: dict[str, Series], start: int, end: int) -> float | None:
-    """Return the share of planned time in which any point of the asset was known; None without planned time."""
-    planned = spans(plant, asset.asset, start, end)
-    lines = [
-        timeline(known(s, p.hold_ns), 0, start, end, unknown=1)
-        for p in plant.points_of(asset.asset)
-        if (s := found.get(p.point)) is not None
-    ]
-    cuts = np.unique(np.concatenate([planned.edges, *(line.edges for line in lines)]))
-    work = planned.kind[np.searchsorted(planned.edges, cuts[:-1], "right") - 1] == WORK
-    told = np.zeros(len(cuts) - 1, np.bool_)
-    for line in lines:
-        told |= line.code[np.searchsorted(line.edges, cuts[:-1], "right") - 1] == 0
-    length = np.diff(cuts)
-    total = int(length[work].sum())
-    return int(length[work & told].sum()) / total if total else None
+    mine = grounds.assets(subject)
+    found = []
+    for kind in dict.fromkeys(asset.kind for asset in mine):
+        assets = tuple(asset for asset in mine if asset.kind == kind)
+        devices_of = grounds.devices.filter(pl.col("asset").is_in([asset.asset for asset in assets]))
+        plant = grounds.plant.model_copy(update={"assets": assets})
+        one = figure(indicator, replace(grounds, plant=plant, devices=devices_of), subject)
+        if one is not None:
+            found.append((kind, one))
+    return found
 
 
 def rates(plant: Plant, table: pl.DataFrame, start: int, end: int, subjects: Sequence[str]) -> pl.DataFrame:
@@ -89,20 +185,14 @@ def rates(plant: Plant, table: pl.DataFrame, start: int, end: int, subjects: Seq
 def _rate(plant: Plant, table: pl.DataFrame, start: int, end: int, subject: str) -> pl.DataFrame:
     mine = table.filter(pl.col("counted") & pl.col("asset").is_in(assets_of(plant, subject)))
     total = mine.height
-    coverage = mine["share"].fill_null(0.0).mean() if total else None
-    share = plant.networking.evidenced_share
-    rules = {
-        "evidenced": ("equipment_networking_rate", f"equipment_networking_rate@1 evidenced>={share:g}"),
-        "connected": ("equipment_connected_rate", "equipment_connected_rate@1"),
-        "connectable": ("equipment_connectable_rate", "equipment_connectable_rate@1"),
-    }
     rows = []
-    for state, (kpi, rule) in rules.items():
+    for indicator, state in zip(INDICATORS, reversed(STATES), strict=True):
         n = int(mine[state].sum())
         value = n / total if total else None
+        rule = f"{indicator.id}@{indicator.version} {_rule(plant, state)}".rstrip()
         rows.append(
-            {"kpi": kpi, "subject": subject, "period": "total", "start": start, "end": end, "value": value,
+            {"kpi": indicator.id, "subject": subject, "period": "total", "start": start, "end": end, "value": value,
              "low": value, "high": value, "unit": "1", "numerator": float(n), "denominator": float(total),
-             "coverage": coverage, "flags": [], "rule": rule}
+             "coverage": _coverage(mine), "flags": [], "rule": rule}
         )  # fmt: skip
     return pl.DataFrame(rows, schema_overrides={"flags": pl.List(pl.String)}).cast(pl.Schema(RESULT))

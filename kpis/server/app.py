@@ -12,7 +12,9 @@ from kpis import output
 from kpis.commands import bounded
 from kpis.compute import Basis, Window, results, subjects_of
 from kpis.factstore import amounts_of
-from kpis.indicators import networking
+from kpis.indicators.case import Readings, subjects_with_groups
+from kpis.indicators.catalogue import figures
+from kpis.indicators.view import as_object
 from kpis.stores import Store, StoreError, opened
 
 T = TypeVar("T")
@@ -51,11 +53,10 @@ def make_app(plant: Plant, place: Path | Store) -> FastAPI:
     @app.get("/api/v1/indicators")
     def indicators(start: Start, end: End, asset: Subjects = None) -> dict[str, Any]:
         first, last = _window(plant, start, end)
-        subjects = checked(asset)
-        samples = _said(lambda: store.read([p.point for p in plant.points], first, last))
-        listed = _said(lambda: networking.devices(plant, samples, first, last))
-        rows = networking.rates(plant, listed, first, last, subjects)
-        return {"results": output.objects(plant, rows), "devices": listed.to_dicts()}
+        subjects = subjects_with_groups(plant, checked(asset) if asset else [], subjects_of(plant))
+        grounds = _said(lambda: Readings(plant, store).grounds((first, last)))
+        found = figures(grounds, subjects)
+        return {"results": [as_object(plant, one) for one in found], "devices": grounds.devices.to_dicts()}
 
     return app
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from config.rubrics import Item, Target
-from kpis.indicators.base import Figure, Member
+from kpis.indicators.base import Figure, Member, counts_members
 from kpis.indicators.rubrics.result import Aim, Gap
 from kpis.indicators.rubrics.scoring import band, needed, points, single
 from kpis.indicators.said import Said
@@ -35,17 +35,16 @@ def aim(target: Target, figure: Figure | None) -> Aim:
 
 def _gap(figure: Figure, percent: Fraction, *, inclusive: bool, gained: Fraction | None = None) -> Gap | None:
     n, total = figure.amount.numerator, figure.amount.denominator
-    if figure.value is None or n is None or total is None or not figure.amount.members:
-        return None
-    if n.denominator > 1 or total.denominator > 1:
+    if figure.value is None or n is None or total is None or not counts_members(figure):
         return None
     fewest = needed(int(total), percent, inclusive=inclusive)
     return Gap(percent, inclusive, int(n), fewest, int(total), _candidates(figure), gained)
 
 
 def _candidates(figure: Figure) -> Sequence[Said]:
-    """Return the members that count and are not met, with what each lacks."""
-    return [_with_reason(member) for member in figure.amount.members if member.counted and not member.met]
+    """Return the members that count and are not met, the nearest first, with what each lacks."""
+    open_ones = [member for member in figure.amount.members if member.counted and not member.met]
+    return [_with_reason(member) for member in sorted(open_ones, key=lambda member: -member.near)]
 
 
 def _with_reason(member: Member) -> Said:

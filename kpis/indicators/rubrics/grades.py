@@ -12,7 +12,7 @@ from config.rubrics import Condition, Grade, Rubric, load_rubric, rubric_ids
 from kpis.indicators.rubrics import index, scenes
 from kpis.indicators.rubrics.answers import Given, agreed, given, level
 from kpis.indicators.rubrics.questionnaire import taken
-from kpis.indicators.rubrics.result import Assessed, Assessment, Case, Reached
+from kpis.indicators.rubrics.result import Assessed, Assessment, Case, Reached, Status
 from kpis.indicators.rubrics.scoring import ScoreError
 from kpis.indicators.said import Said
 
@@ -102,7 +102,7 @@ def _score(condition: Condition, total: Fraction | None, most: Fraction | None) 
     en = f"the index gives {float(total):.2f} to {float(most):.2f}, asked for is {condition.op} {condition.value}"
     zh = f"自评价得分 {float(total):.2f}～{float(most):.2f}，要求 {condition.op} {condition.value}"
     met = None if enough(most) else False
-    status = "not assessable" if met is None else "declared"
+    status: Status = "not assessable" if met is None else "declared"
     return Assessed(of=condition, status=status, met=met, score=total, missing=[Said(en, zh)])
 
 

@@ -55,7 +55,7 @@ def _item(case: Case, rubric: Rubric, item: Item, answer: Answer | None) -> Asse
     if answer.score is None:
         raise ScoreError(f"{item.id}: level {found.chosen[0]} has no score; write the points inside the level")
     stretch = fit(rubric.bands, found.chosen[0], answer.score)
-    told = [Said(f"{stretch.fit} ({stretch.text})", f"{stretch.fit} {stretch.text}")] if stretch.fit else []
+    told = [Said(stretch.text, stretch.text)] if stretch.fit else []
     return replace(found, score=Fraction(answer.score), notes=[*found.notes, *told])
 
 

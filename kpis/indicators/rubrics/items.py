@@ -7,9 +7,10 @@ better proven than what stands behind it.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from config.measures import KIND_NAMES, MEASURES, media
 from config.registers import Answer
 from config.rubrics import Item
-from kpis.indicators.base import Figure
+from kpis.indicators.base import Figure, Input
 from kpis.indicators.comparison import Comparison
 from kpis.indicators.rubrics.answers import options
 from kpis.indicators.rubrics.gaps import to_next_band
@@ -58,7 +59,7 @@ def _by_change(case: Case, item: Item) -> Assessed:
     compared = case.comparisons.get(item.indicator)
     figure = case.figures.get(item.indicator)
     if compared is None or compared.change is None:
-        missing = [*lacking(item, figure), *_before(compared)]
+        missing = [*lacking(item, figure), *_before(case, item, compared)]
         return Assessed(of=item, status="not assessable", figure=figure, comparison=compared, missing=missing)
     status, missing = standing(case, item, [compared.before, compared.after])
     chosen = (_STEPS[item.change][compared.change],)
@@ -120,14 +121,14 @@ def standing(case: Case, item: Item, figures: Sequence[Figure]) -> tuple[Status,
     """Return by whose word figures stand, and what is missing to prove them."""
     inputs = [one for figure in figures for one in figure.amount.inputs]
     declared = [one for one in inputs if one.origin == "declared"]
-    missing = [_to_measure(one.name, one.period, one.declared_by) for one in declared]
+    missing = [_to_measure(declared)] if declared else []
     if declared and len(declared) == len(inputs):
         return "declared", missing
     if item.evidence == "a" and case.approval is None:
         missing.append(NOT_APPROVED)
-    missing += [_patchy(one.name, one.coverage) for one in inputs if one.coverage is not None and one.coverage < 1]
-    for figure in figures:
-        missing += [_half(flag) for flag in figure.amount.flags if flag.startswith("proven=")]
+    measured = [one.coverage for one in inputs if one.coverage is not None]
+    missing += [_patchy(min(measured), max(measured))] if measured and min(measured) < 1 else []
+    missing += [_half(flag) for figure in figures for flag in figure.amount.flags if flag.startswith("proven=")]
     return ("partly proven" if missing else "proven"), missing
 
 
@@ -137,13 +138,33 @@ NOT_APPROVED = Said(
 )
 
 
-def _to_measure(name: str, period: str, who: str) -> Said:
-    en = f"{name} of {period} is declared by {who}: meter it, or attach what shows it"
-    return Said(en, f"{name}（{period}）由{who}填报：请接入计量，或附证明材料")
+def _to_measure(declared: Sequence[Input]) -> Said:
+    """Return who declared what of which periods, and the next step."""
+    names = dict.fromkeys(
+        one.name.partition(" (")[0] for one in declared
+    )  # rows that a sum is made of say their period
+    who, when = (", ".join(dict.fromkeys(words)) for words in
+                 ([one.declared_by for one in declared], [one.period for one in declared]))  # fmt: skip
+    shown = all(one.attachment for one in declared)
+    en = f"declared by {who} for {when}: {', '.join(names)}"
+    zh = f"{'、'.join(map(measure_name, names))}（{when}）由{who}填报"
+    return Said(
+        en if shown else f"{en}; meter it, or attach what shows it", zh if shown else f"{zh}；请接入计量或附证明材料"
+    )
 
 
-def _patchy(name: str, coverage: float) -> Said:
-    return Said(f"{name} was metered in {coverage:.2%} of the period", f"{name}在统计期内的计量覆盖为 {coverage:.2%}")
+def measure_name(name: str) -> str:
+    """Return a declared measure's name in Chinese: 营业收入, 电力消费量; another text as it is."""
+    kind, _, medium = name.partition(".")
+    if kind in KIND_NAMES and medium:
+        called = [word for word, of in media().items() if of == medium and not word.isascii()]
+        return max(called, key=len, default=medium) + KIND_NAMES[kind][0]
+    return MEASURES[name].names[0] if name in MEASURES else name
+
+
+def _patchy(least: float, most: float) -> Said:
+    share = f"{least:.2%}" if least == most else f"{least:.2%} … {most:.2%}"
+    return Said(f"data cover {share} of the time that is asked for", f"数据覆盖统计时间的 {share}")
 
 
 def _half(flag: str) -> Said:
@@ -164,7 +185,9 @@ def lacking(item: Item, figure: Figure | None) -> list[Said]:
     return list(figure.amount.missing)
 
 
-def _before(compared: Comparison | None) -> list[Said]:
+def _before(case: Case, item: Item, compared: Comparison | None) -> list[Said]:
+    if item.indicator in case.incomparable:
+        return [case.incomparable[item.indicator]]
     if compared is None:
         return [Said("there is no figure of the period before", "没有上一期的数值")]
     return list(compared.before.amount.missing)

@@ -30,6 +30,8 @@ class Case:
     figures: Mapping[str, Figure]
     """Of the whole plant, by indicator."""
     comparisons: Mapping[str, Comparison]
+    incomparable: Mapping[str, Said]
+    """Why figures of both periods must not be compared, by indicator."""
     findings: Mapping[str, Finding]
     approval: Approval | None
     """Who approved the registers as they are; None where nobody did."""

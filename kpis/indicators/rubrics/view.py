@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from typing import Literal
 
 from rich.table import Table
 
 from config.rubrics import Condition, Item, Scene
-from kpis.indicators.base import Figure, percent, plain, rounded
+from kpis.indicators.base import Figure, counts_members, percent, plain, rounded
 from kpis.indicators.rubrics.result import STATUSES, Aim, Assessed, Assessment, Gap, Reached
 from kpis.indicators.said import Lang, Said
 
@@ -172,7 +173,7 @@ def value_of(figure: Figure | None) -> str:
     if figure.indicator.unit != "1":
         return f"{plain(rounded_fraction(figure.value))} {figure.indicator.unit}"
     n, total = figure.amount.numerator, figure.amount.denominator
-    counted = f" ({plain(n)}/{plain(total)})" if n is not None and total is not None and figure.amount.members else ""
+    counted = f" ({n}/{total})" if counts_members(figure) else ""
     return f"{percent(figure.value)} %{counted}"
 
 
@@ -239,5 +240,6 @@ def _table(lang: Lang, *heads: str) -> Table:
     shown = Table(show_lines=True)
     for name in heads:
         narrow = name in ("no", "points", "level", "status", "reached")
-        shown.add_column(HEADS[name].into(lang), no_wrap=narrow, justify="right" if name == "points" else "left")
+        justify: Literal["left", "right"] = "right" if name == "points" else "left"
+        shown.add_column(HEADS[name].into(lang), no_wrap=narrow, justify=justify, overflow="fold")
     return shown

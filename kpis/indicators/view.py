@@ -1,0 +1,318 @@
+"""Figures and assessments for people and programs: tables on a terminal, JSON objects."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import click
+import polars as pl
+from rich.table import Table
+
+from config.plant import Plant
+from config.registers import Answer
+from config.rubrics import Condition, Option
+from kpis import output
+from kpis.indicators.base import Figure, Grounds, Input, percent, plain
+from kpis.indicators.comparison import Comparison
+from kpis.indicators.counting import last_day, uncounted
+from kpis.indicators.rubrics import view as rubric_view
+from kpis.indicators.rubrics.result import Assessed, Assessment, Case, Gap
+from kpis.indicators.rubrics.view import value_of
+from kpis.indicators.said import Lang, Said
+
+_HEADS = {
+    "subject": Said("subject", "对象"),
+    "indicator": Said("indicator", "指标"),
+    "value": Said("value", "数值"),
+    "counts": Said("n / N", "分子 / 分母"),
+    "coverage": Said("coverage", "数据覆盖"),
+    "origin": Said("stands on", "数据来源"),
+    "rule": Said("rule", "规则"),
+    "before": Said("before", "上期"),
+    "now": Said("now", "本期"),
+    "change": Said("change", "变化"),
+}
+_ORIGINS = {"register": Said("register", "台账"), "measured": Said("measured", "采集"),
+            "declared": Said("declared", "填报")}  # fmt: skip
+_DEVICE_HEADS = {
+    "asset": Said("device", "设备编号"),
+    "name": Said("name", "设备名称"),
+    "counted": Said("counted", "计入"),
+    "connectable": Said("connectable", "可联网"),
+    "connected": Said("connected", "已连通"),
+    "evidenced": Said("evidenced", "已证实联网"),
+    "share": Said("share of planned time", "计划时间内数据占比"),
+    "excluded": Said("not counted because", "不计入原因"),
+}
+_CHANGES = {"up": Said("up", "增加"), "same": Said("same", "持平"), "down": Said("down", "降低")}
+
+
+def table(plant: Plant, found: Sequence[Figure], period: tuple[int, int], lang: Lang) -> Table:
+    """Return figures as a terminal table: value, n/N, coverage, and on whose word they stand."""
+    shown = Table(title=f"{plant.name or plant.id}: {told_period(plant, period, lang)}", title_justify="left")
+    for name in ("subject", "indicator", "value", "counts", "coverage", "origin", "rule"):
+        right = name in ("value", "counts", "coverage")
+        shown.add_column(_HEADS[name].into(lang), justify="right" if right else "left", no_wrap=name != "rule")
+    last = None
+    for one in found:
+        if last not in (None, one.subject):
+            shown.add_section()
+        last = one.subject
+        cells = (name_of(one, lang), _value(one, lang), _counts(one), _coverage(one), _origin(one, lang))
+        shown.add_row(one.subject, *cells, one.rule)
+    return shown
+
+
+def told_period(plant: Plant, period: tuple[int, int], lang: Lang) -> str:
+    """Return a period in the plant's time, with its zone."""
+    ends = pl.Series(period).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(plant.timezone)
+    first, last = ends.dt.strftime("%Y-%m-%d %H:%M").to_list()
+    return Said(f"{first} to {last} ({plant.timezone})", f"{first} 至 {last}（{plant.timezone}）").into(lang)
+
+
+def name_of(one: Figure, lang: Lang) -> str:
+    """Return an indicator's official name, with its id in English output."""
+    return one.indicator.title_zh if lang == "zh" else f"{one.indicator.title_zh} {one.indicator.id}"
+
+
+def remarks(one: Figure, lang: Lang) -> list[str]:
+    """Return what a reader must know of a figure that has no value: why it is refused, or what it lacks."""
+    name = f"{one.subject} {one.indicator.title_zh if lang == 'zh' else one.indicator.id}"
+    if one.refused is not None:
+        return [Said("refused: ", "不予采信：").into(lang) + one.refused.into(lang)]
+    return [f"{name}{Said(': ', '：').into(lang)}{missing.into(lang)}" for missing in one.amount.missing]
+
+
+def comparison_table(plant: Plant, changes: Iterable[Comparison], lang: Lang) -> Table:
+    """Return comparisons as a terminal table: both figures, and the change."""
+    listed = list(changes)
+    shown = Table(title_justify="left")
+    if listed:
+        spans = [told_period(plant, (f.start, f.end), lang) for f in (listed[0].before, listed[0].after)]
+        shown.title = Said(f"{spans[1]} compared with {spans[0]}", f"{spans[1]}，对比 {spans[0]}").into(lang)
+    for name in ("indicator", "before", "now", "change"):
+        shown.add_column(_HEADS[name].into(lang), justify="left" if name == "indicator" else "right")
+    for one in listed:
+        if one.before.value is not None or one.after.value is not None:
+            shown.add_row(name_of(one.after, lang), value_of(one.before), value_of(one.after), change_of(one, lang))
+    return shown
+
+
+def change_of(one: Comparison, lang: Lang) -> str:
+    """Return a change as people read it: percentage points of a share, percent of an amount."""
+    if one.difference is None or one.change is None:
+        return "–"
+    word = _CHANGES[one.change].into(lang)
+    if one.after.indicator.unit == "1":
+        points = Said("points", "个百分点").into(lang)
+        return f"{word} {percent(one.difference):+} {points}"
+    return word if one.relative is None else f"{word} {percent(one.relative):+} %"
+
+
+def device_table(grounds: Grounds, lang: Lang) -> Table:
+    """Return the devices behind the networking rate as a terminal table."""
+    day = last_day(grounds.plant, grounds.end)
+    left_out = {asset.asset: uncounted(asset, day).into(lang) for asset in grounds.plant.assets}
+    shown = Table(title=Said("devices", "设备清单").into(lang), title_justify="left")
+    for name, head in _DEVICE_HEADS.items():
+        shown.add_column(head.into(lang), justify="right" if name == "share" else "left")
+    words = {True: Said("yes", "是"), False: Said("no", "否")}
+    for row in grounds.devices.iter_rows(named=True):
+        cells = []
+        for name in _DEVICE_HEADS:
+            cell = left_out[row["asset"]] if name == "excluded" else row[name]
+            if isinstance(cell, bool):
+                cells.append(words[cell].into(lang))
+            else:
+                cells.append("" if cell is None else f"{cell:.1%}" if isinstance(cell, float) else str(cell))
+        shown.add_row(*cells)
+    return shown
+
+
+def print_assessment(case: Case, found: Assessment, lang: Lang) -> None:
+    """Print an assessment: its title, what it comes to, its tables, and what is missing to the next bands."""
+    grounds = case.grounds
+    click.echo(f"\n{rubric_view.title(found, lang)}")
+    click.echo(
+        f"{grounds.plant.name or grounds.plant.id}: {told_period(grounds.plant, (grounds.start, grounds.end), lang)}"
+    )
+    for line in rubric_view.summary(found, lang):
+        click.echo(line)
+    for line in rubric_view.gap_lines(found, lang):
+        click.echo(line)
+    for shown in rubric_view.tables(found, lang):
+        output.print_table(shown)
+
+
+def as_object(plant: Plant, one: Figure) -> dict[str, Any]:
+    """Return a figure as plain data: the columns of RESULT, and what is behind it.
+
+    `exact` holds value, n and N as fractions of whole numbers, as text.
+    """
+    amount = one.amount
+    value = None if one.value is None else float(one.value)
+    return {
+        "kpi": one.indicator.id,
+        "subject": one.subject,
+        "period": "total",
+        "start": _iso(plant, one.start),
+        "end": _iso(plant, one.end),
+        "value": value,
+        "low": value,
+        "high": value,
+        "unit": one.indicator.unit,
+        "numerator": _float(amount.numerator),
+        "denominator": _float(amount.denominator),
+        "coverage": amount.coverage,
+        "flags": [*amount.flags, *(["declared"] if one.declared else []), *(["refused"] if one.refused else [])],
+        "rule": one.rule,
+        "title": one.indicator.title,
+        "title_zh": one.indicator.title_zh,
+        "evidence": one.indicator.evidence,
+        "exact": {name: None if of is None else str(of) for name, of in
+                  (("value", one.value), ("numerator", amount.numerator), ("denominator", amount.denominator))},
+        "inputs": [_input(of) for of in amount.inputs],
+        "members": [
+            {"id": m.id, "name": m.name, "counted": m.counted, "met": m.met, "reason": _both(m.reason)}
+            for m in amount.members
+        ],
+        "missing": [_both(said) for said in amount.missing],
+        "refused": None if one.refused is None else _both(one.refused),
+    }  # fmt: skip
+
+
+def comparison_object(plant: Plant, one: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain data."""
+    return {
+        "kpi": one.after.indicator.id,
+        "subject": one.after.subject,
+        "before": as_object(plant, one.before),
+        "after": as_object(plant, one.after),
+        "difference": _float(one.difference),
+        "relative": _float(one.relative),
+        "change": one.change,
+    }
+
+
+def assessment_object(case: Case, found: Assessment) -> dict[str, Any]:
+    """Return an assessment as plain data, every item with its citation."""
+    plant = case.grounds.plant
+    rubric = found.rubric
+    return {
+        "rubric": rubric.id,
+        "title": rubric.title,
+        "document": rubric.number,
+        "start": _iso(plant, case.grounds.start),
+        "end": _iso(plant, case.grounds.end),
+        "total": _float(found.total),
+        "most": _float(found.most),
+        "by_status": None if found.by_status is None else {s: float(points) for s, points in found.by_status.items()},
+        "grade": None if found.grade is None else found.grade.title,
+        "items": [_assessed(plant, one) for one in found.items],
+        "scenes": [_assessed(plant, one) for one in found.scenes],
+        "grades": [
+            {"grade": one.grade.title, "points": one.points, "scenes": one.scenes,
+             "lacking": [_both(said) for said in one.lacking],
+             "conditions": [_assessed(plant, condition) for condition in one.conditions]}
+            for one in found.grades
+        ],
+        "targets": [
+            {"title": one.target.title, "percent": float(one.target.percent), "year": one.target.year,
+             "secondary": one.target.secondary, "cites": _cites(one.target),
+             "figure": None if one.figure is None else as_object(plant, one.figure), "gap": _gap(one.gap)}
+            for one in found.aims
+        ],
+        "faults": list(found.faults),
+    }  # fmt: skip
+
+
+def _assessed(plant: Plant, one: Assessed) -> dict[str, Any]:
+    of = one.of
+    options: Sequence[Option] = getattr(of, "options", ())
+    return {
+        "id": of.id,
+        "title": of.text if isinstance(of, Condition) else of.title,
+        "cites": _cites(of),
+        "status": one.status,
+        "chosen": list(one.chosen),
+        "options": [options[n - 1].text for n in one.chosen if options],
+        "score": _float(one.score),
+        "points": _float(one.points),
+        "most": _float(one.most),
+        "met": one.met,
+        "figure": None if one.figure is None else as_object(plant, one.figure),
+        "comparison": None if one.comparison is None else comparison_object(plant, one.comparison),
+        "answer": None if one.answer is None else _answer(one.answer),
+        "notes": [_both(said) for said in one.notes],
+        "missing": [_both(said) for said in one.missing],
+        "gap": _gap(one.gap),
+    }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return answer.model_dump(mode="json")
+
+
+def _cites(of: Any) -> list[dict[str, Any]]:
+    return [{"line": cite.line, "words": cite.words} for cite in of.cites]
+
+
+def _gap(gap: Gap | None) -> dict[str, Any] | None:
+    if gap is None:
+        return None
+    return {"percent": float(gap.percent), "inclusive": gap.inclusive, "numerator": gap.numerator,
+            "needed": gap.needed, "denominator": gap.denominator, "more": gap.more, "points": _float(gap.points),
+            "candidates": [_both(said) for said in gap.candidates]}  # fmt: skip
+
+
+def _input(of: Input) -> dict[str, Any]:
+    return {
+        "name": of.name,
+        "value": _float(of.value),
+        "unit": of.unit,
+        "origin": of.origin,
+        "period": of.period,
+        "declared_by": of.declared_by,
+        "declared_at": None if of.declared_at is None else of.declared_at.isoformat(),
+        "attachment": of.attachment,
+        "attachment_sha256": of.attachment_sha256,
+        "coverage": of.coverage,
+    }
+
+
+def _both(said: Said) -> dict[str, str]:
+    return {"en": said.en, "zh": said.zh}
+
+
+def _float(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _iso(plant: Plant, ns: int) -> str:
+    seconds, rest = divmod(ns, 10**9)
+    return (dt.datetime.fromtimestamp(seconds, plant.zone) + dt.timedelta(microseconds=rest // 1000)).isoformat()
+
+
+def _value(one: Figure, lang: Lang) -> str:
+    if one.refused is not None:
+        return Said("refused", "不予采信").into(lang)
+    if one.value is None:
+        return "–"
+    return f"{percent(one.value)} %" if one.indicator.unit == "1" else value_of(one)
+
+
+def _counts(one: Figure) -> str:
+    n, total = one.amount.numerator, one.amount.denominator
+    return "" if n is None or total is None else f"{plain(n)} / {plain(total)}"
+
+
+def _coverage(one: Figure) -> str:
+    return "" if one.amount.coverage is None else f"{one.amount.coverage:.1%}"
+
+
+def _origin(one: Figure, lang: Lang) -> str:
+    origins = dict.fromkeys(of.origin for of in one.amount.inputs)
+    if one.amount.members and not origins:
+        origins = dict.fromkeys(("register", "measured") if one.amount.coverage is not None else ("register",))
+    return " + ".join(_ORIGINS[origin].into(lang) for origin in origins)
