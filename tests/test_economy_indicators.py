@@ -126,11 +126,10 @@ def test_where_months_are_not_declared_the_qualified_rate_is_of_the_whole_period
 def test_a_month_of_more_good_products_than_products_or_of_none_is_refused(numbers):
     of_month = grounds(None, *products("2025-01", *numbers), days=("2025-01-01", "2025-02-01"))
     with pytest.raises(InputError, match=r"products of 2025-01: \d+/\d+ are no share"):
-        qualified_rate.__wrapped__(of_month, "works")
-    said = misses(
-        of("product_qualified_rate_declared", *products("2025-01", *numbers), days=("2025-01-01", "2025-02-01"))
-    )
-    assert "mend the rows" in said[0]
+        qualified_rate(of_month, "works")
+    made = of("product_qualified_rate_declared", *products("2025-01", *numbers), days=("2025-01-01", "2025-02-01"))
+    assert made.value is None
+    assert "mend the rows" in made.refused.en
 
 
 def test_a_plant_that_declares_no_products_has_no_declared_rate():

@@ -283,7 +283,7 @@ def test_months_are_those_of_production_days():
 def test_efficiency_is_good_pieces_an_hour_of_known_planned_operation_time():
     one = made("production_efficiency", grounds(plant_of(press()), shift(total=500, good=450, run=300)))
     assert (one.amount.numerator, one.amount.denominator, one.value) == (450, 10, 45)
-    assert one.indicator.unit == "pieces/h"
+    assert one.indicator.unit == "件/h"
     assert "above_one" not in one.amount.flags
 
 

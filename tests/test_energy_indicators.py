@@ -207,8 +207,9 @@ def test_more_out_of_transformation_than_consumed_is_refused():
     of = grounds(None, TRANSFORMED[0], declared("transformation_output.heat", 3000, "GJ"))
     with pytest.raises(InputError, match=r"102\.3 tce came out .* only 94\.28 tce were consumed"):
         comprehensive(of, "works")
-    (said,) = misses(found(energy.INDICATORS, "comprehensive_energy", of))
-    assert said.endswith("consumption includes what is transformed: mend the amounts")
+    made = found(energy.INDICATORS, "comprehensive_energy", of)
+    assert made.value is None
+    assert made.refused.en.endswith("consumption includes what is transformed: mend the amounts")
 
 
 def test_a_tce_amount_of_another_factor_set_is_refused_by_the_names_of_both():
@@ -218,8 +219,9 @@ def test_a_tce_amount_of_another_factor_set_is_refused_by_the_names_of_both():
     ) as info:
         comprehensive(of, "works")
     assert "gbt-2589-2020" in info.value.said.zh
-    (said,) = misses(found(energy.INDICATORS, "energy_per_output_value", of))
-    assert "gbt-2589-2020" in said
+    made = found(energy.INDICATORS, "energy_per_output_value", of)
+    assert made.value is None
+    assert "gbt-2589-2020" in made.refused.en
 
 
 def test_a_tce_amount_of_the_plants_own_set_is_taken_as_it_is():
@@ -346,7 +348,7 @@ def test_water_that_is_metered_by_mass_is_refused():
     made = found(
         resources.INDICATORS, "water_reuse_rate", grounds(works, declared("water_reused", 5, "m3"), of_facts=read)
     )
-    assert misses(made) == ["water_fresh is in kg, not m3; meter it in L or m3, or declare it in m3"]
+    assert made.refused.en == "water_fresh is in kg, not m3; meter it in L or m3, or declare it in m3"
 
 
 def test_no_water_at_all_is_a_denominator_of_0():

@@ -260,7 +260,9 @@ def test_a_link_that_is_silent_is_noticed_within_two_timeouts_and_the_data_retur
                 await asyncio.sleep(0.5)  # as long as a keep-alive takes
                 proxy.silent, began = True, time.monotonic()
                 await until(lambda: link(agent).state == "lost")
-                assert time.monotonic() - began <= 2 * 0.5 + 0.5  # the half second is the machine's, which others use too
+                assert (
+                    time.monotonic() - began <= 2 * 0.5 + 0.5
+                )  # the half second is the machine's, which others use too
                 assert not agent.status.report()["healthy"]
                 proxy.silent = False
                 assert await flows(agent) < 5.0

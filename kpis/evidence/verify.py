@@ -216,8 +216,12 @@ def _check_devices(content: _Content, report: Report) -> None:
     same = ["asset", "name", "kind", "counted", "excluded", "connectable"]
     if not listed.select(same).equals(expected.select(same)):
         report.faults.append("data/devices.parquet: the register inside gives another list of devices")
-    elif listed["evidenced"].to_list() != [networking.passes(plant, share) for share in listed["share"]]:
-        report.faults.append("data/devices.parquet: `evidenced` does not follow from the share")
+        return
+    times = listed.select("evidenced_ns", "planned_ns").rows()
+    if listed["evidenced"].to_list() != [networking.passes(plant, *pair) for pair in times]:
+        report.faults.append("data/devices.parquet: `evidenced` does not follow from the share of planned time")
+    elif listed["share"].to_list() != [known / planned if planned else None for known, planned in times]:
+        report.faults.append("data/devices.parquet: `share` does not follow from the times")
     else:
         report.checked.append(f"{listed.height} devices are those of the register inside")
 

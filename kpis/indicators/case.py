@@ -77,7 +77,7 @@ def of_plant(grounds: Grounds) -> dict[str, Figure]:
 def compared(
     before: Mapping[str, Figure], after: Mapping[str, Figure]
 ) -> tuple[dict[str, Comparison], dict[str, Said]]:
-    """Return the comparison of each indicator that has a figure in both periods, and why others must not be compared."""
+    """Return the comparison of each indicator with a figure in both periods, and why others must not be compared."""
     found: dict[str, Comparison] = {}
     refused: dict[str, Said] = {}
     for name in after:

@@ -1,7 +1,9 @@
 """The command `indicators`: figures for assessments, and how a plant stands against their rubrics."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,13 +29,12 @@ from kpis.commands import (
     window_of,
 )
 from kpis.compute import subjects_of
-from kpis.indicators import view
+from kpis.indicators import export, view
 from kpis.indicators.base import Figure
 from kpis.indicators.case import Period, Readings, case_of, compared, of_plant, subjects_with_groups
 from kpis.indicators.catalogue import figures
 from kpis.indicators.comparison import RULE, Comparison, around, before, year_before
 from kpis.indicators.rubrics.assessment import TARGETS, aims, assess
-from kpis.indicators.rubrics.result import Assessment, Case
 from kpis.indicators.said import LANGS, Lang, Said
 from kpis.stores import StoreError
 
@@ -56,6 +57,7 @@ _RUBRICS = [name for name in rubric_ids() if name != TARGETS]
 @LAKE
 @STORE
 @JSON
+@click.option("--out", type=click.Path(path_type=Path), help="Write everything to FILE .json, .csv or .xlsx.")
 def indicators(
     plant: Path,
     *,
@@ -70,6 +72,7 @@ def indicators(
     lake_path: Path | None,
     store: str | None,
     as_json: bool,
+    out: Path | None,
 ) -> None:
     """Compute what assessments ask for, such as the equipment networking rate (设备联网率), with what is behind it.
 
@@ -89,18 +92,34 @@ def indicators(
         chosen = subjects_with_groups(loaded, asked, subjects_of(loaded))
         found = figures(readings.grounds(period), chosen)
         if rubrics:
-            case = case_of(readings, period, earlier)
-            held = [assess(case, load_rubric(name)) for name in rubrics]
-            _print_rubrics(case, held, lang, as_json=as_json)
+            told: _Rubrics | _Figures = _Rubrics(readings, period, earlier, rubrics)
         else:
-            held = []
-            _print_figures(readings, period, earlier, found, lang, as_json=as_json)
+            told = _Figures(readings, period, earlier, found)
     except (StoreError, ApprovalError) as error:
         raise click.ClickException(str(error)) from error
-    for fault in readings.faults:
-        click.echo(f"left out: {fault}", err=True)
-    if readings.faults or any(one.refused for one in found) or any(one.faults for one in held):
+    if out is not None:
+        _write(told.data(), out, lang)
+    if as_json:
+        click.echo(output.to_json(told.data()))
+    elif out is None:
+        told.show(lang)
+    left_out = [*(str(fault) for fault in readings.faults), *told.faults]
+    for line in left_out:
+        click.echo(f"left out: {line}", err=True)
+    if left_out or any(one.refused for one in found):
         sys.exit(exits.QUALITY)
+
+
+def _write(data: Mapping[str, Any], path: Path, lang: Lang) -> None:
+    try:
+        export.write(data, path, lang)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written ({error}); name another --out") from error
+    except ModuleNotFoundError as error:
+        raise click.ClickException('.xlsx is an extra; install it with: pip install "plantproof[kpi]"') from error
+    click.echo(f"written to {path}", err=True)
 
 
 def _readings(
@@ -128,46 +147,59 @@ def _periods(
     return period, before(plant, period) if compare_with == "previous" else None
 
 
-def _print_figures(
-    readings: Readings, period: Period, earlier: Period | None, found: list[Figure], lang: Lang, *, as_json: bool
-) -> None:
-    plant, grounds = readings.plant, readings.grounds(period)
-    changes, incomparable = ({}, {}) if earlier is None else _changes(readings, period, earlier)
-    if as_json:
-        told = {
-            "results": [view.as_object(plant, one) for one in found],
-            "devices": grounds.devices.to_dicts(),
-            "comparisons": [view.comparison_object(plant, one) for one in changes.values()],
-            "incomparable": {name: {"en": said.en, "zh": said.zh} for name, said in incomparable.items()},
+class _Figures:
+    """Figures of a period, and their changes against another one."""
+
+    def __init__(self, readings: Readings, period: Period, earlier: Period | None, found: list[Figure]) -> None:
+        self.period, self.found = period, found
+        self.grounds = readings.grounds(period)
+        self.faults: list[str] = []
+        self.changes: Mapping[str, Comparison] = {}
+        self.incomparable: Mapping[str, Said] = {}
+        if earlier is not None:
+            before_ = of_plant(readings.grounds(earlier))
+            self.changes, self.incomparable = compared(before_, of_plant(self.grounds))
+
+    def data(self) -> dict[str, Any]:
+        """Return all as plain data."""
+        plant = self.grounds.plant
+        return {
+            "results": [view.as_object(plant, one) for one in self.found],
+            "devices": self.grounds.devices.to_dicts(),
+            "comparisons": [view.comparison_object(plant, one) for one in self.changes.values()],
+            "incomparable": {name: {"en": said.en, "zh": said.zh} for name, said in self.incomparable.items()},
         }
-        click.echo(output.to_json(told))
-        return
-    output.print_table(view.table(plant, found, period, lang))
-    for one in found:
-        for line in view.remarks(one, lang):
-            click.echo(line)
-    if changes:
-        output.print_table(view.comparison_table(plant, changes.values(), lang))
-        click.echo(RULE.into(lang))
-    for said in incomparable.values():
-        click.echo(said.into(lang))
-    output.print_table(view.device_table(grounds, lang))
+
+    def show(self, lang: Lang) -> None:
+        """Print all as tables."""
+        plant = self.grounds.plant
+        output.print_table(view.table(plant, self.found, self.period, lang))
+        for one in self.found:
+            for line in view.remarks(one, lang):
+                click.echo(line)
+        if self.changes:
+            output.print_table(view.comparison_table(plant, self.changes.values(), lang))
+            click.echo(RULE.into(lang))
+        for said in self.incomparable.values():
+            click.echo(said.into(lang))
+        output.print_table(view.device_table(self.grounds, lang))
 
 
-def _changes(readings: Readings, period: Period, earlier: Period) -> tuple[dict[str, Comparison], dict[str, Said]]:
-    return compared(of_plant(readings.grounds(earlier)), of_plant(readings.grounds(period)))
+class _Rubrics:
+    """Rubrics held against a period, with the targets that stand beside them."""
 
+    def __init__(self, readings: Readings, period: Period, earlier: Period | None, names: Sequence[str]) -> None:
+        self.case = case_of(readings, period, earlier)
+        self.held = [assess(self.case, load_rubric(name)) for name in names]
+        self.targets = aims(self.case)
+        self.faults = [fault for one in self.held for fault in one.faults]
 
-def _print_rubrics(case: Case, held: list[Assessment], lang: Lang, *, as_json: bool) -> None:
-    targets = aims(case)
-    if as_json:
-        told = {"rubrics": [view.assessment_object(case, one) for one in held],
-                "targets": view.assessment_object(case, targets)}  # fmt: skip
-        click.echo(output.to_json(told))
-        return
-    for one in held:
-        view.print_assessment(case, one, lang)
-    view.print_assessment(case, targets, lang)
-    for one in held:
-        for fault in one.faults:
-            click.echo(f"left out: {fault}", err=True)
+    def data(self) -> dict[str, Any]:
+        """Return all as plain data."""
+        told = [view.assessment_object(self.case, one) for one in self.held]
+        return {"rubrics": told, "targets": view.assessment_object(self.case, self.targets)}
+
+    def show(self, lang: Lang) -> None:
+        """Print all as tables."""
+        for one in (*self.held, self.targets):
+            view.print_assessment(self.case, one, lang)

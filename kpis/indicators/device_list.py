@@ -7,6 +7,7 @@ Of samples in memory, or of a store, read part by part.
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import polars as pl
@@ -119,15 +120,15 @@ def _table(plant: Plant, evidence: Evidence, connected: set[int], end: int) -> p
     day = last_day(plant, end)
     reasons = [uncounted(asset, day).en for asset in plant.assets]
     addressed = {point.asset for point in plant.points if point.source and point.address}
-    shares = [_share(*pair) for pair in zip(evidence.known.tolist(), evidence.planned.tolist(), strict=True)]
+    times = list(zip(evidence.known.tolist(), evidence.planned.tolist(), strict=True))
     columns: dict[str, object] = {
         **{name: [getattr(asset, name) for asset in plant.assets] for name in ("asset", "name", "kind")},
         "counted": [not reason for reason in reasons],
         "excluded": reasons,
         "connectable": [asset.asset in addressed for asset in plant.assets],
         "connected": [n in connected for n in range(len(plant.assets))],
-        "evidenced": [passes(plant, share) for share in shares],
-        "share": shares,
+        "evidenced": [passes(plant, *pair) for pair in times],
+        "share": [known / planned if planned else None for known, planned in times],
         "first_good": _where(evidence.first, evidence.last > NEVER),
         "last_good": _where(evidence.last, evidence.last > NEVER),
         "planned_ns": evidence.planned,
@@ -142,19 +143,15 @@ def _where(instants: Ints, there: Bools) -> list[int | None]:
     return [ns if is_there else None for ns, is_there in zip(instants.tolist(), there.tolist(), strict=True)]
 
 
-def _share(known: int, planned: int) -> float | None:
-    return known / planned if planned else None
-
-
 def _roles(plant: Plant, evidence: Evidence) -> list[list[str]]:
     """Return the roles of each asset that pass as a device does."""
     found: list[list[str]] = [[] for _ in plant.assets]
     for (asset, role), known in zip(evidence.roles, evidence.known_of_roles.tolist(), strict=True):
-        if passes(plant, _share(known, int(evidence.planned[asset]))):
+        if passes(plant, known, int(evidence.planned[asset])):
             found[asset].append(role)
     return found
 
 
-def passes(plant: Plant, share: float | None) -> bool:
-    """Return whether a device of this share of known planned time counts as networked."""
-    return share is not None and share >= plant.networking.evidenced_share
+def passes(plant: Plant, known: int, planned: int) -> bool:
+    """Return whether a device that was known in so much of its planned time [ns] counts as networked."""
+    return planned > 0 and known >= Fraction(str(plant.networking.evidenced_share)) * planned
