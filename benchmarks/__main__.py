@@ -10,6 +10,7 @@ from rich.table import Table
 
 from benchmarks import (
     backlog,
+    indicators_pass,
     kills,
     kpi_pass,
     lake_size,
@@ -21,7 +22,7 @@ from benchmarks import (
 )
 
 MODULES = (
-    spool_lake, line_protocol, lake_size, backlog, opcua_read, modbus_read, mqtt_read, kpi_pass, kills,
+    spool_lake, line_protocol, lake_size, backlog, opcua_read, modbus_read, mqtt_read, kpi_pass, indicators_pass, kills,
 )  # fmt: skip
 """In the order in which they run; the thousand kills take half an hour and come last."""
 RESULTS = Path(__file__).parent / "results"
