@@ -100,4 +100,5 @@ def case_of(readings: Readings, period: Period, before: Period | None) -> Case:
 def subjects_with_groups(plant: Plant, asked: Sequence[str], known: Sequence[str]) -> list[str]:
     """Return the subjects asked for; where none is, the plant and its groups."""
     assets = {asset.asset for asset in plant.assets}
-    return list(asked) or [subject for subject in reversed(known) if subject not in assets]
+    groups = [subject for subject in known if subject not in assets and subject != plant.id]
+    return list(asked) or [plant.id, *groups]
