@@ -168,3 +168,23 @@ def test_a_level_of_a_share_is_judged_on_exact_numbers_not_on_what_is_printed(pl
     one = of(told(plant), "key_process_nc_rate")
     assert one["exact"]["value"] == "1/3"
     assert [member["id"] for member in one["members"] if member["met"]] == ["冲压"]
+
+
+def test_rates_are_told_by_kind_of_device_where_it_is_asked_for(plant):
+    found = told(plant, "--asset", "works", "--kinds")["kinds"]
+    rates = {one["kind"]: (one["numerator"], one["denominator"]) for one in found if "networking" in one["kpi"]}
+    assert rates == {"press": (3, 5), "mill": (1, 2), "saw": (0, 2), "oven": (0, 1)}
+
+
+def test_the_energy_tables_have_the_columns_of_the_forms_in_their_order(plant, tmp_path):
+    tables = told(plant, "--tables")["tables"]
+    first = tables["205-1"]
+    assert list(first[0])[:4] == ["甲 能源名称", "乙 计量单位", "丙 代码", "1 期初库存量"]
+    assert [(row["甲 能源名称"], row["乙 计量单位"], row["5 工业生产消费"]) for row in first] == [
+        ("高炉煤气", "万立方米", "1.5"),
+        ("电力", "万千瓦时", "310"),
+        ("能源合计", "吨标准煤", "382.919"),
+    ]
+    assert tables["205-2"] == []
+    assert run(plant, "--tables", "--out", tmp_path / "year.xlsx").exit_code == exits.DONE
+    assert "205-1" in python_calamine.CalamineWorkbook.from_path(tmp_path / "year.xlsx").sheet_names

@@ -35,3 +35,10 @@ def figures(grounds: Grounds, subjects: Sequence[str]) -> list[Figure]:
                 made = figure(one, grounds, subject)
                 found += [made] if made is not None else []
     return found
+
+
+def kinds(grounds: Grounds, subjects: Sequence[str]) -> list[tuple[str, Figure]]:
+    """Return the rates over devices of each kind of device of the subjects; kinds of which none counts have none."""
+    counting = (*networking.INDICATORS, *equipment.INDICATORS)
+    found = [pair for subject in subjects for one in counting for pair in networking.by_kind(one, grounds, subject)]
+    return [(kind, one) for kind, one in found if one.value is not None]

@@ -32,8 +32,10 @@ from kpis.compute import subjects_of
 from kpis.indicators import export, view
 from kpis.indicators.base import Figure
 from kpis.indicators.case import Period, Readings, case_of, compared, of_plant, subjects_with_groups
-from kpis.indicators.catalogue import figures
+from kpis.indicators.catalogue import figures, kinds
 from kpis.indicators.comparison import RULE, Comparison, around, before, year_before
+from kpis.indicators.energy_tables import EnergyTable, table_205_1, table_205_2
+from kpis.indicators.errors import InputError
 from kpis.indicators.rubrics.assessment import TARGETS, aims, assess
 from kpis.indicators.said import LANGS, Lang, Said
 from kpis.stores import StoreError
@@ -52,6 +54,8 @@ _RUBRICS = [name for name in rubric_ids() if name != TARGETS]
     "--compare", "compare_with", type=click.Choice(COMPARED), help="With the same period a year ago, or the one before."
 )
 @click.option("--retrofit", help="Compare as long before this date as the period goes on after it.")
+@click.option("--kinds", "by_kind", is_flag=True, help="Rates of devices by their kind as well.")
+@click.option("--tables", "energy_tables", is_flag=True, help="The energy tables 205-1 and 205-2 as well.")
 @click.option("--lang", type=click.Choice(LANGS), default="en", show_default=True)
 @SAMPLES
 @LAKE
@@ -67,6 +71,8 @@ def indicators(
     rubrics: tuple[str, ...],
     compare_with: str | None,
     retrofit: str | None,
+    by_kind: bool,
+    energy_tables: bool,
     lang: Lang,
     samples: Path | None,
     lake_path: Path | None,
@@ -94,7 +100,7 @@ def indicators(
         if rubrics:
             told: _Rubrics | _Figures = _Rubrics(readings, period, earlier, rubrics)
         else:
-            told = _Figures(readings, period, earlier, found)
+            told = _Figures(readings, period, earlier, found, by_kind=by_kind, tables=energy_tables)
     except (StoreError, ApprovalError) as error:
         raise click.ClickException(str(error)) from error
     if out is not None:
@@ -150,15 +156,34 @@ def _periods(
 class _Figures:
     """Figures of a period, and their changes against another one."""
 
-    def __init__(self, readings: Readings, period: Period, earlier: Period | None, found: list[Figure]) -> None:
+    def __init__(
+        self,
+        readings: Readings,
+        period: Period,
+        earlier: Period | None,
+        found: list[Figure],
+        *,
+        by_kind: bool,
+        tables: bool,
+    ) -> None:
         self.period, self.found = period, found
         self.grounds = readings.grounds(period)
         self.faults: list[str] = []
+        subjects = dict.fromkeys(one.subject for one in found)
+        self.kinds = kinds(self.grounds, list(subjects)) if by_kind else []
+        self.tables = self._tables() if tables else []
         self.changes: Mapping[str, Comparison] = {}
         self.incomparable: Mapping[str, Said] = {}
         if earlier is not None:
             before_ = of_plant(readings.grounds(earlier))
             self.changes, self.incomparable = compared(before_, of_plant(self.grounds))
+
+    def _tables(self) -> list[EnergyTable]:
+        try:
+            return [table_205_1(self.grounds), table_205_2(self.grounds)]
+        except InputError as error:
+            self.faults.append(f"tables 205-1 and 205-2: {error}")
+            return []
 
     def data(self) -> dict[str, Any]:
         """Return all as plain data."""
@@ -167,6 +192,8 @@ class _Figures:
             "results": [view.as_object(plant, one) for one in self.found],
             "devices": self.grounds.devices.to_dicts(),
             "comparisons": [view.comparison_object(plant, one) for one in self.changes.values()],
+            "kinds": [{"kind": kind, **view.as_object(plant, one)} for kind, one in self.kinds],
+            "tables": {one.id: one.frame().to_dicts() for one in self.tables},
             "incomparable": {name: {"en": said.en, "zh": said.zh} for name, said in self.incomparable.items()},
         }
 
@@ -177,6 +204,10 @@ class _Figures:
         for one in self.found:
             for line in view.remarks(one, lang):
                 click.echo(line)
+        if self.kinds:
+            output.print_table(view.kind_table(self.kinds, lang))
+        for form in self.tables:
+            output.print_table(view.energy_table(form))
         if self.changes:
             output.print_table(view.comparison_table(plant, self.changes.values(), lang))
             click.echo(RULE.into(lang))

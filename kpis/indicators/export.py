@@ -51,6 +51,12 @@ def frames(told: Mapping[str, Any], lang: Lang) -> dict[str, pl.DataFrame]:
         "inputs": _frame([_of(one) | {name: i[name] for name in _INPUT} for one in results for i in one["inputs"]]),
         "members": _frame([_of(one) | m | {"reason": m["reason"][lang]} for one in results for m in one["members"]]),
         "devices": _frame([row | {"roles": " ".join(row["roles"])} for row in told["devices"]]),
+        **(
+            {"kinds": _frame([{"kind": one["kind"], **_figure(one, lang)} for one in told["kinds"]])}
+            if told["kinds"]
+            else {}
+        ),
+        **{name: pl.DataFrame(rows) for name, rows in told["tables"].items() if rows},
     }
 
 

@@ -16,6 +16,7 @@ from kpis import output
 from kpis.indicators.base import Figure, Grounds, Input, percent, plain
 from kpis.indicators.comparison import Comparison
 from kpis.indicators.counting import last_day, uncounted
+from kpis.indicators.energy_tables import EnergyTable
 from kpis.indicators.rubrics import view as rubric_view
 from kpis.indicators.rubrics.result import Assessed, Assessment, Case, Gap
 from kpis.indicators.rubrics.view import value_of
@@ -96,6 +97,28 @@ def comparison_table(plant: Plant, changes: Iterable[Comparison], lang: Lang) ->
     for one in listed:
         if one.before.value is not None or one.after.value is not None:
             shown.add_row(name_of(one.after, lang), value_of(one.before), value_of(one.after), change_of(one, lang))
+    return shown
+
+
+def kind_table(found: Sequence[tuple[str, Figure]], lang: Lang) -> Table:
+    """Return rates by kind of device as a terminal table."""
+    shown = Table(title=Said("by kind of device", "按设备类型").into(lang), title_justify="left")
+    for head in (Said("subject", "对象"), Said("kind", "设备类型"), Said("indicator", "指标"), Said("value", "数值")):
+        shown.add_column(head.into(lang), no_wrap=True)
+    for kind, one in found:
+        shown.add_row(one.subject, kind, name_of(one, lang), value_of(one))
+    return shown
+
+
+def energy_table(one: EnergyTable) -> Table:
+    """Return an energy table as a terminal table, without the columns that nothing is said of."""
+    told = one.frame()
+    shown = Table(title=f"{one.id} ({one.rule})", title_justify="left")
+    named = [name for name in told.columns if told[name].null_count() < told.height]
+    for name in named:
+        shown.add_column(name)
+    for row in told.select(named).iter_rows():
+        shown.add_row(*("" if cell is None else str(cell) for cell in row))
     return shown
 
 
