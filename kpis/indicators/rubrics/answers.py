@@ -37,7 +37,8 @@ def options(item: Item, answer: Answer) -> tuple[int, ...]:
     words = re.split(r"[+,，、;；\s]+", answer.answer.strip())
     if not all(re.fullmatch(r"\d{1,3}", word) for word in words):
         rule = f"is no number of an option, 1 to {len(item.options)}"
-        raise ScoreError(f"{item.id}: {answer.answer!r} {rule}; write such as 3, or 2+4 where several may be chosen")
+        en = f"{item.id}: {answer.answer!r} {rule}; write such as 3, or 2+4 where several may be chosen"
+        raise ScoreError(en, f"应填选项序号（1～{len(item.options)}），如 3；多选题用 + 连接，如 2+4")
     return tuple(sorted({int(word) for word in words}))
 
 
@@ -48,7 +49,7 @@ def level(thing: Scene | Item | Grade, answer: Answer, most: int) -> int:
     text = answer.answer.strip()
     number = words.get(text, int(text) if re.fullmatch(r"\d", text) else -1)
     if not 0 <= number <= most:
-        raise ScoreError(f"{thing.id}: {text!r} is no level; write 0 to {most}")
+        raise ScoreError(f"{thing.id}: {text!r} is no level; write 0 to {most}", f"等级应填 0～{most}")
     return number
 
 
@@ -56,7 +57,7 @@ def agreed(answer: Answer) -> bool:
     """Return whether an answer says yes; raises ScoreError where it says neither yes nor no."""
     text = answer.answer.strip().lower()
     if text not in (*YES, *NO):
-        raise ScoreError(f"{answer.item}: {answer.answer!r} is neither yes nor no; write 是 or 否")
+        raise ScoreError(f"{answer.item}: {answer.answer!r} is neither yes nor no; write 是 or 否", "应填“是”或“否”")
     return text in YES
 
 

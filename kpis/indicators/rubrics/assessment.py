@@ -1,5 +1,6 @@
 """A rubric of any kind against a case."""
 
+from config.registers import Answer
 from config.rubrics import Item, Rubric, load_rubric
 from kpis.indicators.rubrics import grades, index, items, questionnaire, scenes
 from kpis.indicators.rubrics.answers import given
@@ -39,6 +40,10 @@ def _scenes(case: Case, rubric: Rubric) -> Assessment:
     return Assessment(rubric=rubric, scenes=found, faults=faults)
 
 
+def _beside(answer: Answer) -> Said:
+    return Said(f"declared as {answer.answer}: the data count", f"申报值为 {answer.answer}，以计算值为准")
+
+
 def _kpi(case: Case, rubric: Rubric, item: Item) -> Assessed:
     """Return one key figure: computed where it can be, declared where somebody says it."""
     answer = given(case.grounds.plant, rubric).of.get(item.id)
@@ -50,7 +55,9 @@ def _kpi(case: Case, rubric: Rubric, item: Item) -> Assessed:
         if item.change and (compared is None or compared.change is None):
             missing.append(Said("there is no figure of the period before to compare with", "没有上一期的数值可供比较"))
             status = "partly proven" if status == "proven" else status
-        return Assessed(of=item, status=status, figure=figure, comparison=compared, answer=answer, missing=missing)
+        notes = [] if answer is None else [_beside(answer)]
+        return Assessed(of=item, status=status, figure=figure, comparison=compared, answer=answer, notes=notes,
+                        missing=missing)  # fmt: skip
     told = items.lacking(item, figure) if item.indicator else []
     if answer is None:
         return Assessed(of=item, status="not assessable", figure=figure, missing=[*told, items.no_answer(item)])

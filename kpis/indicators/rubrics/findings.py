@@ -55,8 +55,9 @@ def _collected(grounds: Grounds, name: str) -> Finding:
         en = f"{kind.en} data are collected automatically from {len(devices)} devices: {_some(devices)}"
         zh = f"已从 {len(devices)} 台设备自动采集{kind.zh}数据：{_some(devices)}"
     else:
-        en = f"no device has good {kind.en} data in enough of its planned time"
-        zh = f"没有设备在足够的计划时间内有良好的{kind.zh}数据"
+        share = f"{grounds.plant.networking.evidenced_share:.0%}"
+        en = f"no device has good {kind.en} data in {share} of its planned time"
+        zh = f"没有一台设备的{kind.zh}数据，有效时间达到计划运行时间的 {share}"
     return Finding(name, bool(devices), devices, Said(en, zh))
 
 
@@ -86,5 +87,5 @@ def _computed(name: str, indicator: str, en: str, zh: str, figures: Mapping[str,
 
 
 def _some(devices: Sequence[str], most: int = 5) -> str:
-    more = f" … +{len(devices) - most}" if len(devices) > most else ""
+    more = ", …" if len(devices) > most else ""
     return ", ".join(devices[:most]) + more

@@ -48,7 +48,7 @@ def _candidates(figure: Figure) -> Sequence[Said]:
 
 
 def _with_reason(member: Member) -> Said:
-    name = f"{member.id} {member.name}".rstrip()
+    name = member.id if member.name in ("", member.id) else f"{member.id} {member.name}"
     if not member.reason.en:
         return Said(name, name)
     return Said(f"{name} ({member.reason.en})", f"{name}（{member.reason.zh}）")

@@ -86,7 +86,7 @@ def _condition(
                 return _said(case, condition, answer)
     except ScoreError as error:
         faults.append(str(error))
-        return Assessed(of=condition, status="not assessable", missing=[Said(str(error), str(error))])
+        return Assessed(of=condition, status="not assessable", missing=[error.told])
 
 
 def _score(condition: Condition, total: Fraction | None, most: Fraction | None) -> Assessed:
@@ -100,7 +100,8 @@ def _score(condition: Condition, total: Fraction | None, most: Fraction | None) 
     if enough(total):
         return Assessed(of=condition, status="declared", met=True, score=total)
     en = f"the index gives {float(total):.2f} to {float(most):.2f}, asked for is {condition.op} {condition.value}"
-    zh = f"自评价得分 {float(total):.2f}～{float(most):.2f}，要求 {condition.op} {condition.value}"
+    got = f"{float(total):.2f}" if total == most else f"{float(total):.2f}～{float(most):.2f}"
+    zh = f"自评价得分 {got} 分，要求{'高于' if condition.op == '>' else '不低于'} {condition.value} 分"
     met = None if enough(most) else False
     status: Status = "not assessable" if met is None else "declared"
     return Assessed(of=condition, status=status, met=met, score=total, missing=[Said(en, zh)])
@@ -129,8 +130,9 @@ def _said(case: Case, condition: Condition, answer: Answer | None) -> Assessed:
     finding = case.findings.get(condition.partial)
     notes = [finding.told] if finding is not None and finding.holds else []
     if answer is None:
-        en = f"nobody says so; add a row with item {condition.id} to answers.csv"
-        zh = f"未填报；请在 answers.csv 中增加题号为 {condition.id} 的一行"
+        asked = condition.text if len(condition.text) <= 20 else f"{condition.text[:20]}…"
+        en = f"nobody says so: {asked}; add a row with item {condition.id} to answers.csv"
+        zh = f"未填报“{asked}”（answers.csv 中题号为 {condition.id}）"
         return Assessed(of=condition, status="not assessable", notes=notes, missing=[Said(en, zh)])
     met = agreed(answer) if condition.kind != "ai_share" else _share(condition, answer)
     missing = [] if met else [Said("declared as not met", "申报为不满足")]
@@ -143,7 +145,9 @@ def _share(condition: Condition, answer: Answer) -> bool:
     try:
         own = Fraction(text)
     except ValueError:
-        raise ScoreError(f"{condition.id}: {answer.answer!r} is no percentage; write such as 25") from None
+        en = f"{condition.id}: {answer.answer!r} is no percentage; write such as 25"
+        raise ScoreError(en, "应填百分比，如 25") from None
     if not 0 <= own <= 100:
-        raise ScoreError(f"{condition.id}: {answer.answer!r} is not within 0 and 100 %; mend the answer")
+        en = f"{condition.id}: {answer.answer!r} is not within 0 and 100 %; mend the answer"
+        raise ScoreError(en, "百分比应在 0～100 之间；请修改答案")
     return own >= Fraction(condition.value or 0)

@@ -47,13 +47,15 @@ def _item(case: Case, rubric: Rubric, item: Item, answer: Answer | None) -> Asse
         return _unscored(item, answer)
     if answer is not None and not_involved(answer):
         if not item.not_involved:
-            raise ScoreError(f"{item.id}: 不涉及 is no answer to {item.title}; write a level, 1 to {len(item.options)}")
+            en = f"{item.id}: 不涉及 is no answer to {item.title}; write a level, 1 to {len(item.options)}"
+            raise ScoreError(en, f"本项不能填“不涉及”；请填写等级 1～{len(item.options)}")
         return Assessed(of=item, status="declared", met=False, answer=answer, notes=[LEFT_OUT])
     found = _ladder(case, item, answer)
     if answer is None or not found.chosen:
         return found
     if answer.score is None:
-        raise ScoreError(f"{item.id}: level {found.chosen[0]} has no score; write the points inside the level")
+        en = f"{item.id}: level {found.chosen[0]} has no score; write the points inside the level"
+        raise ScoreError(en, "只填了等级，未填得分；请填写该等级分值区间内的得分")
     stretch = fit(rubric.bands, found.chosen[0], answer.score)
     told = [Said(stretch.text, stretch.text)] if stretch.fit else []
     return replace(found, score=Fraction(answer.score), notes=[*found.notes, *told])
@@ -63,7 +65,8 @@ def _unscored(item: Item, answer: Answer | None) -> Assessed:
     if answer is None or answer.score is None:
         return Assessed(of=item, status="not assessable", answer=answer, missing=[NO_RULE])
     if not 0 <= answer.score <= 100:
-        raise ScoreError(f"{item.id}: a score of {answer.score} is not within 0 and 100; mend the score")
+        en = f"{item.id}: a score of {answer.score} is not within 0 and 100; mend the score"
+        raise ScoreError(en, f"得分 {answer.score} 不在 0～100 之间；请修改得分")
     return Assessed(of=item, status="declared", score=Fraction(answer.score), answer=answer)
 
 
@@ -71,7 +74,9 @@ def _ladder(case: Case, item: Item, answer: Answer | None) -> Assessed:
     """Return the level that a plant names, unless the data refuse it or one below it."""
     asked = level(item, answer, len(item.options)) if answer is not None else len(item.options)
     if asked == 0:
-        raise ScoreError(f"{item.id}: there is no level 0; write 1 to {len(item.options)}")
+        raise ScoreError(
+            f"{item.id}: there is no level 0; write 1 to {len(item.options)}", f"等级应填 1～{len(item.options)}"
+        )
     proven: list[Said] = []
     open_ones: list[Said] = []
     gap: Gap | None = None
@@ -111,12 +116,16 @@ def checked(case: Case, check: Check) -> tuple[bool | None, Said]:
         more = Said("", "") if refused is None else Said(f" ({refused.en})", f"（{refused.zh}）")
         name = check.indicator if figure is None else figure.indicator.title_zh
         return None, Said(
-            f"{check.indicator} {asked} could not be checked{more.en}", f"{name} {asked} 无法核对{more.zh}"
+            f"{check.indicator} {asked} could not be checked{more.en}", f"{name}{_asked_zh(check)}，无法核对{more.zh}"
         )
     exact = figure.value * 100
     holds = exact > Fraction(check.percent) if check.op == ">" else exact >= Fraction(check.percent)
     en = f"{check.indicator} is {percent(figure.value)} %, the level asks for {asked}"
-    return holds, Said(en, f"{figure.indicator.title_zh}为 {percent(figure.value)} %，该级要求 {asked}")
+    return holds, Said(en, f"{figure.indicator.title_zh}为 {percent(figure.value)} %，该级要求{_asked_zh(check)}")
+
+
+def _asked_zh(check: Check) -> str:
+    return f"{'高于' if check.op == '>' else '不低于'} {check.percent:f} %"
 
 
 def _to(case: Case, check: Check) -> Gap | None:

@@ -134,7 +134,7 @@ def standing(case: Case, item: Item, figures: Sequence[Figure]) -> tuple[Status,
 
 NOT_APPROVED = Said(
     "nobody approved the registers as they are; approve them with: plantproof register approve PLANT --by NAME",
-    "设备台账现状未经审批；请执行：plantproof register approve PLANT --by 姓名",
+    "台账的当前内容未经审批，或审批之后文件又有改动；请执行：plantproof register approve PLANT --by 姓名",
 )
 
 
@@ -143,14 +143,15 @@ def _to_measure(declared: Sequence[Input]) -> Said:
     names = dict.fromkeys(
         one.name.partition(" (")[0] for one in declared
     )  # rows that a sum is made of say their period
-    who, when = (", ".join(dict.fromkeys(words)) for words in
+    who, when = (list(dict.fromkeys(words)) for words in
                  ([one.declared_by for one in declared], [one.period for one in declared]))  # fmt: skip
-    shown = all(one.attachment for one in declared)
-    en = f"declared by {who} for {when}: {', '.join(names)}"
-    zh = f"{'、'.join(map(measure_name, names))}（{when}）由{who}填报"
-    return Said(
-        en if shown else f"{en}; meter it, or attach what shows it", zh if shown else f"{zh}；请接入计量或附证明材料"
-    )
+    en = f"declared by {', '.join(who)} for {', '.join(when)}: {', '.join(names)}"
+    zh = f"{'、'.join(map(measure_name, names))}（{'、'.join(when)}）由{'、'.join(who)}填报"
+    if all(one.attachment for one in declared):
+        return Said(en, zh)
+    if any("." in name for name in names):  # quantities of a medium, consumption.electricity: a meter can tell them
+        return Said(f"{en}; meter it, or attach what shows it", f"{zh}；请接入计量，或附证明材料")
+    return Said(f"{en}; attach what shows it", f"{zh}；请附证明材料")
 
 
 def measure_name(name: str) -> str:
@@ -163,15 +164,16 @@ def measure_name(name: str) -> str:
 
 
 def _patchy(least: float, most: float) -> Said:
-    share = f"{least:.2%}" if least == most else f"{least:.2%} … {most:.2%}"
-    return Said(f"data cover {share} of the time that is asked for", f"数据覆盖统计时间的 {share}")
+    low, high = f"{least * 100:.2f}", f"{most * 100:.2f}"
+    en, zh = (f"{low} %", f"{low} %") if low == high else (f"{low} to {high} %", f"{low}～{high} %")
+    return Said(f"data cover {en} of the time that is asked for", f"采集数据只覆盖统计时间的 {zh}")
 
 
 def _half(flag: str) -> Said:
     count = flag.partition("=")[2]
     return Said(
         f"{count} of them are shown by their data, the others by the register alone",
-        f"其中 {count} 台有采集数据证实，其余仅凭台账",
+        f"其中由采集数据证实 {count} 台，其余仅凭台账",
     )
 
 
@@ -179,7 +181,7 @@ def lacking(item: Item, figure: Figure | None) -> list[Said]:
     """Return why an item's indicator has no value."""
     if figure is None:
         en = f"{item.indicator} could not be computed: the registers or the point table have nothing for it"
-        return [Said(en, f"无法计算 {item.indicator}：台账或采集点表中没有相应内容")]
+        return [Said(en, f"无法计算“{item.title}”：台账或采集点表中没有相应内容")]
     if figure.refused is not None:
         return [figure.refused]
     return list(figure.amount.missing)
@@ -204,14 +206,14 @@ def no_answer(item: Item) -> Said:
 def _more_answers(item: Item) -> Said:
     return Said(
         f"only what the data prove is counted; declare further options of {item.id} in answers.csv",
-        f"仅计入数据可证实的选项；其他选项请在 answers.csv 的 {item.id} 中填报",
+        f"仅计入数据可证实的选项；其他选项请在 answers.csv 中以题号 {item.id} 填报",
     )
 
 
 def _attached(item: Item, answer: Answer, proven: Sequence[int]) -> list[Said]:
     if answer.attachment or proven:
         return []
-    return [Said(f"the answer to {item.id} has no attachment", f"{item.id} 的答案没有附件")]
+    return [Said(f"the answer to {item.id} has no attachment", f"{item.id} 未附证明材料")]
 
 
 def _numbers(chosen: Sequence[int]) -> str:

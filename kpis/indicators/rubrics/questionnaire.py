@@ -1,11 +1,14 @@
 """A questionnaire of weighted items and scenes (SME 2024): points, levels by both parts, what the next one lacks."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from math import ceil
 from typing import TypeVar
 
 from config.registers import Answer
 from config.rubrics import Grade, Item, Rubric, Scene
+from kpis.indicators.base import plain
 from kpis.indicators.rubrics import items, scenes
 from kpis.indicators.rubrics.answers import given
 from kpis.indicators.rubrics.result import STATUSES, Assessed, Assessment, Case, Reached, Status
@@ -49,14 +52,16 @@ def taken(
     try:
         return assess_one(case, thing, answer)
     except ScoreError as error:
-        who = f" (declared by {answer.declared_by})" if answer is not None else ""
-        faults.append(f"{error}{who}")
+        if answer is None:
+            raise  # there is no answer to leave out
+        en, zh = (said.removeprefix(f"{thing.id}: ") for said in (error.told.en, error.told.zh))
+        faults.append(f"{answer.rubric} {thing.id}: {en} (declared by {answer.declared_by})")
         found = assess_one(case, thing, None)
-        return found if found.chosen or not isinstance(thing, Item) else _open(found, thing)
-
-
-def _open(found: Assessed, item: Item) -> Assessed:
-    return Assessed(of=item, status="not assessable", most=weight(item), missing=found.missing, notes=found.notes)
+        told = Said(f"the answer {answer.answer!r} is left out: {en}", f"所填答案“{answer.answer}”未采信：{zh}")
+        missing = [told, *(said for said in found.missing if not said.en.startswith(("no answer", "no level")))]
+        if found.chosen or not isinstance(thing, Item):
+            return replace(found, missing=missing)
+        return Assessed(of=thing, status="not assessable", most=weight(thing), missing=missing, notes=found.notes)
 
 
 def _by_status(listed: Sequence[Assessed]) -> dict[Status, Fraction]:
@@ -70,14 +75,15 @@ def _by_status(listed: Sequence[Assessed]) -> dict[Status, Fraction]:
 def _reached(grade: Grade, total: Fraction, levels: Sequence[tuple[int, bool]]) -> Reached:
     scenes_short, binding_short = lacking(grade, levels)
     missing = []
+    asked = f"{'零一二三四'[grade.scene_level]}级"
     if not reaches(grade, total):
-        short = Fraction(grade.points or 0) - total
-        missing.append(Said(f"{float(short):g} points", f"{float(short):g} 分"))
+        short = plain(Fraction(ceil((Fraction(grade.points or 0) - total) * 100), 100))
+        missing.append(Said(f"{short} points", f"{short} 分"))
     if scenes_short:
         en = f"{scenes_short} scenes at level {grade.scene_level}"
-        missing.append(Said(en, f"{scenes_short} 个场景达到第 {grade.scene_level} 级"))
+        missing.append(Said(en, f"{scenes_short} 个场景达到{asked}"))
     if binding_short:
         en = f"{binding_short} binding scenes at level {grade.scene_level}"
-        missing.append(Said(en, f"{binding_short} 个约束性场景达到第 {grade.scene_level} 级"))
+        missing.append(Said(en, f"{binding_short} 个约束性场景达到{asked}"))
     enough = not (scenes_short or binding_short)
     return Reached(grade=grade, points=reaches(grade, total), scenes=enough, lacking=missing)

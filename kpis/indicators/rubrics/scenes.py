@@ -46,4 +46,4 @@ def _undescribed(scene: Scene, number: int) -> Said:
 
 
 def _no_attachment(scene: Scene) -> Said:
-    return Said(f"the level of {scene.id} has no attachment", f"{scene.id} 的等级没有附件")
+    return Said(f"the level of {scene.id} has no attachment", f"{scene.id} 未附证明材料")

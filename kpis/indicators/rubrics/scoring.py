@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from config.rubrics import Band, Grade, Item, Option
+from kpis.indicators.said import Said
 
 FULL = Fraction(100)
 _SINGLE = (3, 5, 6)
@@ -16,6 +17,10 @@ _SINGLE = (3, 5, 6)
 
 class ScoreError(ValueError):
     """An answer cannot be scored; the message says the item, the answer, the rule and the next step."""
+
+    def __init__(self, en: str, zh: str = "") -> None:
+        super().__init__(en)
+        self.told = Said(en, zh or en)
 
 
 def single(item: Item, chosen: int) -> Fraction:
@@ -31,9 +36,12 @@ def multiple(item: Item, chosen: Collection[int]) -> Fraction:
     """Return the score of several options, 0 to 100: their number x 100 / (all options - 1); the first one is 无."""
     _known(item, chosen)
     if not chosen:
-        raise ScoreError(f"{item.id}: no option is chosen; choose 1 (无) where none applies")
+        raise ScoreError(
+            f"{item.id}: no option is chosen; choose 1 (无) where none applies", "未选择选项；都不符合请填 1（无）"
+        )
     if 1 in chosen and len(set(chosen)) > 1:
-        raise ScoreError(f"{item.id}: {_listed(chosen)} holds 1 (无) and others; leave one or the others out")
+        en = f"{item.id}: {_listed(chosen)} holds 1 (无) and others; leave one or the others out"
+        raise ScoreError(en, "选项 1（无）不能与其他选项同时选择")
     return Fraction(0) if 1 in chosen else FULL * len(set(chosen)) / (len(item.options) - 1)
 
 
@@ -42,7 +50,8 @@ def score(item: Item, chosen: Collection[int]) -> Fraction:
     if item.answer == "multiple":
         return multiple(item, chosen)
     if len(chosen) != 1:
-        raise ScoreError(f"{item.id}: {_listed(chosen)} are {len(chosen)} options of a single choice; choose one")
+        en = f"{item.id}: {_listed(chosen)} are {len(chosen)} options of a single choice; choose one"
+        raise ScoreError(en, "本题为单选题，只能选一项")
     return single(item, next(iter(chosen)))
 
 
@@ -107,7 +116,12 @@ def fit(bands: Sequence[Band], level: int, own: Decimal) -> Band:
     low, high = min(one.low for one in mine), max(one.high for one in mine)
     stretch = f"{low:f}" if low == high else f"above {low:f}" if mine[0].low_open else f"from {low:f}"
     upto = "" if low == high else f", below {high:f}"
-    raise ScoreError(f"{own:f} points do not fit level {level}: it takes {stretch}{upto}; mend the score or the level")
+    zh_low = f"为 {low:f} 分" if low == high else f"大于 {low:f} 分" if mine[0].low_open else f"不低于 {low:f} 分"
+    zh_upto = "" if low == high else f"、小于 {high:f} 分"
+    raise ScoreError(
+        f"{own:f} points do not fit level {level}: it takes {stretch}{upto}; mend the score or the level",
+        f"{own:f} 分与第 {level} 级不符，该级得分应{zh_low}{zh_upto}；请修改得分或等级",
+    )
 
 
 def composite(scores: Sequence[Fraction]) -> Fraction | None:
@@ -128,7 +142,8 @@ def needed(total: int, percent: Fraction, *, inclusive: bool) -> int:
 def _known(item: Item, chosen: Collection[int]) -> None:
     for one in chosen:
         if not 1 <= one <= len(item.options):
-            raise ScoreError(f"{item.id}: there is no option {one}; it has 1 to {len(item.options)}")
+            en = f"{item.id}: there is no option {one}; it has 1 to {len(item.options)}"
+            raise ScoreError(en, f"没有第 {one} 个选项，本题选项为 1～{len(item.options)}")
 
 
 def _listed(chosen: Collection[int]) -> str:

@@ -1,14 +1,15 @@
 """An assessment as tables on a terminal, in English or Chinese; official names stay as the text has them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Literal
 
 from rich.table import Table
 
+from config.registers import Answer
 from config.rubrics import Condition, Item, Scene
 from kpis.indicators.base import Figure, counts_members, percent, plain, rounded
-from kpis.indicators.rubrics.result import STATUSES, Aim, Assessed, Assessment, Gap, Reached
+from kpis.indicators.rubrics.result import STATUSES, Aim, Assessed, Assessment, Gap, Reached, Status
 from kpis.indicators.said import Lang, Said
 
 HEADS = {
@@ -59,8 +60,7 @@ def summary(found: Assessment, lang: Lang) -> list[str]:
     if found.total is not None and found.most is not None:
         lines.append(_points(found.total, found.most, lang))
     if found.by_status is not None:
-        parts = [f"{STATUSES[status].into(lang)} {_plain(points)}" for status, points in found.by_status.items()]
-        lines.append(Said("of these: ", "其中：").into(lang) + ", ".join(parts))
+        lines.append(_by_status(found.by_status, lang))
     if found.grades:
         none = Said("none", "无等级")
         name = none.into(lang) if found.grade is None else found.grade.title
@@ -93,7 +93,8 @@ def gap_line(name: str, gap: Gap, lang: Lang) -> str:
     if gap.points is not None and gap.more:
         en, zh = f"{en}, +{_plain(gap.points)} points", f"{zh}，加 {_plain(gap.points)} 分"
     open_ones = [one.into(lang) for one in gap.candidates[:_MOST_CANDIDATES]]
-    more = f" … +{len(gap.candidates) - _MOST_CANDIDATES}" if len(gap.candidates) > _MOST_CANDIDATES else ""
+    rest = len(gap.candidates) - _MOST_CANDIDATES
+    more = Said(f"; {rest} more", f"；另有 {rest} 个").into(lang) if rest > 0 else ""
     named = Said(": ", "：").into(lang) + Said("; ", "；").into(lang).join(open_ones) + more if open_ones else ""
     return Said(en, zh).into(lang) + (named if gap.more else "")
 
@@ -103,6 +104,14 @@ def _points(total: Fraction, most: Fraction, lang: Lang) -> str:
         return Said(f"points: {_plain(total)}", f"得分：{_plain(total)}").into(lang)
     en = f"points: {_plain(total)}, up to {_plain(most)} with what cannot be assessed yet"
     return Said(en, f"得分：{_plain(total)}；暂不能评定的项目补齐后最高 {_plain(most)}").into(lang)
+
+
+def _by_status(of: Mapping[Status, Fraction], lang: Lang) -> str:
+    """Return on whose word the points stand; what cannot be assessed is none of them."""
+    told = {status: f"{STATUSES[status].into(lang)} {_plain(points)}" for status, points in of.items()}
+    left = told.pop("not assessable")
+    line = Said("of these: ", "其中：").into(lang) + Said(", ", "，").into(lang).join(told.values())
+    return f"{line}{Said('; besides: ', '；另有').into(lang)}{left}" if of["not assessable"] else line
 
 
 def _next(found: Assessment, lang: Lang) -> list[str]:
@@ -146,7 +155,7 @@ def _kpis(found: Assessment, lang: Lang) -> Table:
 def _grades(found: Assessment, lang: Lang) -> Table:
     shown = _table(lang, "grade", "reached", "lacking")
     for one in found.grades:
-        lacking = Said("; ", "；").into(lang).join(said.into(lang) for said in one.lacking)
+        lacking = "\n".join(said.into(lang) for said in one.lacking)
         shown.add_row(one.grade.title, YES_NO[_holds(one)].into(lang), lacking)
     return shown
 
@@ -219,9 +228,22 @@ def _status(one: Assessed, lang: Lang) -> str:
 
 
 def _why(one: Assessed, lang: Lang) -> str:
-    cited = Said(f"L{one.of.line}", f"第 {one.of.line} 行").into(lang)
-    who = [] if one.answer is None else [f"{one.answer.declared_by} {one.answer.declared_at}"]
-    return "\n".join([cited, *who, *_texts(one.notes, lang), *(f"✗ {text}" for text in _texts(one.missing, lang))])
+    cited = Said(f"L{one.of.line}", f"原文第 {one.of.line} 行").into(lang)
+    who = [] if one.answer is None else [_declared(one.answer, lang)]
+    rule = [] if one.figure is None else [Said("rule: ", "规则：").into(lang) + one.figure.rule]
+    cross = Said("✗ ", "✗").into(lang)  # without a space Chinese text is not broken after the cross
+    return "\n".join(
+        [cited, *who, *rule, *_texts(one.notes, lang), *(cross + text for text in _texts(one.missing, lang))]
+    )
+
+
+def _declared(answer: Answer, lang: Lang) -> str:
+    shown = (
+        f"; {answer.attachment}" if answer.attachment else "",
+        f"，证明材料：{answer.attachment}" if answer.attachment else "",
+    )
+    who = f"{answer.declared_by} {answer.declared_at}"
+    return Said(f"declared by {who}{shown[0]}", f"{who} 填报{shown[1]}").into(lang)
 
 
 def _texts(said: Iterable[Said], lang: Lang) -> list[str]:
