@@ -51,7 +51,8 @@ class Declarations:
             elif first <= start and end <= last:
                 parts[_unit(row), row.factors].append(_Stretch(start, end, row))
         tiled = [found for some in parts.values() if (found := _tiled(some, first, last)) is not None]
-        sums = [_together(measure, rows) for rows in tiled]
+        # An amount in its own unit before one that somebody converted, in whatever order the rows stand.
+        sums = sorted((_together(measure, rows) for rows in tiled), key=lambda one: one.unit == TCE)
         if not own:
             return sums[0] if sums else None
         alone = Found(exact(own[0]), _unit(own[0]), own[:1])

@@ -17,6 +17,7 @@ _DATES = (
     re.compile(rf"([0-9]{{4}})[-/.]([0-9]{{1,2}})[-/.]([0-9]{{1,2}}){_TIME}"),
     re.compile(rf"([0-9]{{4}})年([0-9]{{1,2}})月([0-9]{{1,2}})日{_TIME}"),
 )
+_MOST_DIGITS = 40
 _EXAMPLE = "write digits with a decimal point, such as 12345.6"
 
 
@@ -32,12 +33,18 @@ def number_cell(value: object) -> Decimal:
     Full-width digits and signs are plain ones. All else could be read in two ways, or is none: ValueError.
     """
     if isinstance(value, str):
-        return _number(narrow(value))
+        return _bounded(_number(narrow(value)))
     number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
     found = Decimal(str(value)) if number else Decimal("nan")  # str: the shortest decimals that are this float
     if not found.is_finite():
         raise ValueError(f"is no finite number; {_EXAMPLE}")
-    return found
+    return _bounded(found)
+
+
+def _bounded(number: Decimal) -> Decimal:
+    if len(number.as_tuple().digits) > _MOST_DIGITS or number.adjusted() >= _MOST_DIGITS:
+        raise ValueError(f"has more than {_MOST_DIGITS} digits, which no amount of a plant has; check it")
+    return number
 
 
 def _number(text: str) -> Decimal:

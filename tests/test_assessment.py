@@ -144,7 +144,7 @@ def test_the_change_of_energy_intensity_counts_and_stays_declared_where_both_amo
     assert one["figure"]["exact"]["value"] == "382919/1200000"
     assert one["options"] == ["降低"]
     assert (one["status"], one["points"]) == ("declared", 7)
-    assert texts(one, lang="zh").startswith("高炉煤气消费量、电力消费量、营业收入（2024, 2025）由王能源, 张会计填报")
+    assert texts(one, lang="zh").startswith("高炉煤气消费量、电力消费量、营业收入（2024、2025）由王能源、张会计填报")
 
 
 @pytest.mark.parametrize(("revenue", "option", "points"), [("12000", "降低", 7), ("9000", "增加", 0)])
@@ -190,8 +190,8 @@ def test_without_scenes_there_is_no_level_however_many_points():
     found = assessed("sme-2024", "q5,5,")
     assert found["grade"] is None
     assert [said["zh"] for said in found["grades"][0]["lacking"]] == [
-        "6 个场景达到第 1 级",
-        "3 个约束性场景达到第 1 级",
+        "6 个场景达到一级",
+        "3 个约束性场景达到一级",
     ]
 
 
@@ -274,6 +274,20 @@ def test_the_index_is_the_mean_of_what_is_involved_and_open_items_bound_it():
 )
 def test_what_the_index_cannot_take_is_told(answer, told):
     assert told in " | ".join(assessed("jiangsu-index-2025", answer, code=exits.QUALITY)["faults"])
+
+
+def test_an_answer_that_is_left_out_is_told_beside_its_item_with_the_rule():
+    found = assessed("jiangsu-index-2025", "q4,3,55", code=exits.QUALITY)
+    assert found["faults"][0].startswith("jiangsu-index-2025 q4: 55 points do not fit level 3")
+    assert texts(item(found, "q4"), lang="zh") == (
+        "所填答案“3”未采信：55 分与第 3 级不符，该级得分应不低于 20 分、小于 40 分；请修改得分或等级"
+    )
+
+
+def test_a_declared_key_figure_beside_a_computed_one_does_not_count_and_is_told():
+    one = item(assessed("factory-kpis-2025", "k10,1%,"), "k10")
+    assert one["figure"]["value"] == 0.03
+    assert texts(one, "notes", lang="zh") == "申报值为 1%，以计算值为准"
 
 
 def test_key_figures_show_both_periods_and_what_is_only_declared():

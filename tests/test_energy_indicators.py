@@ -133,8 +133,8 @@ def test_with_a_register_a_machines_meter_does_not_count_beside_that_of_the_site
 
 def test_a_meter_of_a_part_does_not_stand_for_the_whole_plant():
     works = plant(MAIN, meters=(site(MAIN, level="unit"),))
-    (said,) = misses(coal(works, of_facts=facts(works, YEAR, main=READ["main"])))
-    assert said.startswith("no energy is metered or declared")
+    said = misses(coal(works, of_facts=facts(works, YEAR, main=READ["main"])))
+    assert said[0].startswith("electricity: no meter of level site counts it")
 
 
 def test_the_coverage_of_two_meters_of_a_medium_is_that_of_both():

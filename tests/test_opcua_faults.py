@@ -467,7 +467,7 @@ def test_a_notification_that_got_lost_is_fetched_again_or_leaves_a_gap(tmp_path,
         async with plc(a=0.0, b=0.0) as server:
             subscriptions = server.subscriptions
             subscriptions.keeps, subscriptions.says_so = server_does == "has it", server_does == "refuses"
-            plant = plant_of(tmp_path, server.url, [point("a", "subscribe"), point("b", "subscribe")])
+            plant = plant_of(tmp_path, server.url, [point("a", "subscribe"), point("b", "subscribe")], timeout="4s")
             sent = {0.0: 0}
             async with running(plant) as agent:
                 await until(lambda: good(lake_of(plant), "a") and good(lake_of(plant), "b"))
@@ -528,7 +528,7 @@ def test_a_node_that_vanishes_and_returns_changes_nothing_for_the_others(tmp_pat
     async def run():
         async with plc(a=1.0, b=1.0, stays=0.0, stays2=0.0) as server:
             points = [point("a"), point("b", "subscribe"), point("stays"), point("stays2", "subscribe")]
-            plant = plant_of(tmp_path, server.url, points)
+            plant = plant_of(tmp_path, server.url, points, timeout="4s")
             async with running(plant) as agent, counting(server, "stays", "stays2") as sent:
                 await until(lambda: good(lake_of(plant), "a") and good(lake_of(plant), "b"))
                 server.delete("a")
@@ -554,7 +554,7 @@ def test_a_node_that_vanishes_and_returns_changes_nothing_for_the_others(tmp_pat
 def test_a_node_whose_type_changes_is_a_text_then_bad_then_a_number_again(tmp_path, acknowledged, mode):
     async def run():
         async with plc(a=1.0, stays=0.0) as server:
-            plant = plant_of(tmp_path, server.url, [point("a", mode), point("stays", mode)])
+            plant = plant_of(tmp_path, server.url, [point("a", mode), point("stays", mode)], timeout="4s")
             async with running(plant) as agent, counting(server, "stays") as sent:
                 await until(lambda: good(lake_of(plant), "a"))
                 for value in ("running", [1.0, 2.0], 3.0):

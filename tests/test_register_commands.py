@@ -66,7 +66,7 @@ def test_show_counts_production_equipment_that_is_in_use_and_names_why_others_do
 
 def test_show_lists_the_registers_that_have_rows_as_tables(tmp_path):
     told = run("show", works(tmp_path))
-    assert "assets: rows 6, production 2, not_in_use 2" in told
+    assert "assets: rows 6, production 2, not in use 2" in told
     assert "已封存" in told
     assert "meters: rows 1, site 1, unit 0, device 0, excluded 0, approved 0" in told
     assert "loops" not in told

@@ -39,6 +39,8 @@ class Input:
     attachment_sha256: str = ""
     coverage: float | None = None
     """Measured: the part of the period that it was metered in."""
+    beside: bool = False
+    """Whether another amount counts, and it only stands beside that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +158,15 @@ class Figure:
     @property
     def declared(self) -> bool:
         """Whether a declared value enters it."""
-        return any(one.origin == "declared" for one in self.amount.inputs)
+        return any(one.origin == "declared" and not one.beside for one in self.amount.inputs)
 
 
 def counts_members(figure: Figure) -> bool:
     """Return whether n and N count the rows of a register: devices, processes or loops."""
-    return bool(figure.amount.members) and figure.amount.denominator == sum(m.counted for m in figure.amount.members)
+    of = figure.amount
+    rows = sum(member.counted for member in of.members)
+    listed = any(one.origin == "register" and one.value == rows for one in of.inputs)
+    return bool(of.members) and listed and of.denominator == rows
 
 
 def figure(indicator: Indicator, grounds: Grounds, subject: str) -> Figure | None:

@@ -14,6 +14,7 @@ _FIGURE = ("subject", "kpi", "title_zh", "title", "value", "unit", "numerator", 
            "end", "evidence", "rule")  # fmt: skip
 _INPUT = ("name", "value", "unit", "origin", "period", "declared_by", "declared_at", "attachment", "attachment_sha256",
           "coverage")  # fmt: skip
+_PERIOD = ("start", "end")
 ENDINGS = (".json", ".csv", ".xlsx")
 
 
@@ -22,13 +23,14 @@ def write(told: Mapping[str, Any], path: Path, lang: Lang) -> None:
 
     Raises ValueError naming the endings for any other, OSError where it cannot be written.
     """
-    if path.suffix not in ENDINGS:
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
         raise ValueError(f"{path}: {path.suffix!r} is no known ending; write one of {', '.join(ENDINGS)}")
-    if path.suffix == ".json":
+    if ending == ".json":
         path.write_text(output.to_json(told), encoding="utf-8")
         return
     tables = frames(told, lang)
-    if path.suffix == ".csv":
+    if ending == ".csv":
         next(iter(tables.values())).write_csv(path, include_bom=True)
         return
     _workbook(tables, path)
@@ -56,6 +58,7 @@ def frames(told: Mapping[str, Any], lang: Lang) -> dict[str, pl.DataFrame]:
             if told["kinds"]
             else {}
         ),
+        **({"comparisons": _frame([_compared(one) for one in told["comparisons"]])} if told["comparisons"] else {}),
         **{name: pl.DataFrame(rows) for name, rows in told["tables"].items() if rows},
     }
 
@@ -70,8 +73,16 @@ def _figure(one: Mapping[str, Any], lang: Lang) -> dict[str, Any]:
     return {name: one[name] for name in _FIGURE} | more | {"refused": refused}
 
 
+def _compared(one: Mapping[str, Any]) -> dict[str, Any]:
+    before, after = one["before"], one["after"]
+    periods = {f"{name}_{end}": of[end] for name, of in (("before", before), ("after", after)) for end in _PERIOD}
+    values = {"unit": after["unit"], "before": before["value"], "after": after["value"]}
+    told = {name: one[name] for name in ("difference", "relative", "change")}
+    return {**_of(one), "title_zh": after["title_zh"], **values, **told, **periods}
+
+
 def _item(one: Mapping[str, Any], lang: Lang) -> dict[str, Any]:
-    figure, answer = one["figure"] or {}, one["answer"] or {}
+    figure, answer, compared = one["figure"] or {}, one["answer"] or {}, one["comparison"] or {}
     return {
         "item": one["id"],
         "title": one["title"],
@@ -84,6 +95,8 @@ def _item(one: Mapping[str, Any], lang: Lang) -> dict[str, Any]:
         "value": figure.get("value"),
         "numerator": figure.get("numerator"),
         "denominator": figure.get("denominator"),
+        "before": compared["before"]["value"] if compared else None,
+        "change": compared.get("change"),
         "answer": answer.get("answer"),
         "declared_by": answer.get("declared_by"),
         "declared_at": answer.get("declared_at"),
@@ -103,6 +116,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def _workbook(tables: Mapping[str, pl.DataFrame], path: Path) -> None:
-    with importlib.import_module("xlsxwriter").Workbook(path) as book:  # an extra
+    options = {"strings_to_formulas": False, "strings_to_urls": False}  # a device may be named "=1+2"
+    with importlib.import_module("xlsxwriter").Workbook(path, options) as book:  # an extra
         for name, table in tables.items():
             table.write_excel(book, worksheet=name[:31], autofit=True)

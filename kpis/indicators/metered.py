@@ -39,7 +39,12 @@ def metered(grounds: Grounds, subject: str, use: Use) -> dict[str, Metered]:
     """Return what the meters of one use counted of each medium, for the assets of a subject."""
     assets = {asset.asset for asset in grounds.assets(subject)}
     chosen = _chosen(grounds.plant, assets, use, whole=subject == grounds.plant.id)
-    return {medium: _counted(grounds, medium, points) for medium, points in chosen.items()}
+    found = {medium: _counted(grounds, medium, points) for medium, points in chosen.items()}
+    if subject == grounds.plant.id and use == "consumption":
+        parts = _registered(grounds.plant).items()
+        found |= {medium: Metered(None, _unit(point), Fraction(0), _no_site(medium, point))
+                  for medium, point in parts if medium not in found}  # fmt: skip
+    return found
 
 
 def unregistered(plant: Plant, coverage: float | Fraction | None) -> list[str]:
@@ -62,6 +67,21 @@ def _chosen(plant: Plant, assets: Collection[str], use: Use, *, whole: bool) -> 
     levels = ("site",) if whole and use == "consumption" else LEVELS
     highest = {medium: _highest(points, meters, levels) for medium, points in found.items()}
     return {medium: points for medium, points in highest.items() if points}
+
+
+def _registered(plant: Plant) -> dict[str, Point]:
+    """Return a point of each medium whose consumption is registered as metered, of whatever level."""
+    named = {meter.point for meter in plant.meters if meter.use == "consumption" and not meter.excluded}
+    return {point.medium: point for point in plant.points if point.point in named and point.medium is not None}
+
+
+def _no_site(medium: str, point: Point) -> Said:
+    return Said(
+        f"{medium}: no meter of level site counts it, only such as {point.point} of a part; write site in meters.csv "
+        "for the meters that come to the whole",
+        f"{medium}：没有进出用能单位级的计量器具，只有 {point.point} 等下级计量；"
+        "请在计量器具台账中将合计为全厂用量的表计登记为“进出用能单位”",
+    )
 
 
 def _highest(points: Sequence[Point], meters: Mapping[str, Meter], levels: Sequence[str]) -> list[Point]:

@@ -5,7 +5,7 @@ stand among the inputs and their difference is told.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from kpis.indicators.base import Grounds, Input, plain
@@ -40,14 +40,15 @@ def quantity(grounds: Grounds, measure: str, meter: Metered | None, *, may_be_de
         return _declared(measure, meter, people)
     period = period_text(*grounds.days)
     read = Input(measure, meter.value, meter.unit, "measured", period, coverage=float(meter.coverage))
-    inputs = (read, *people.inputs)
     if people.value is None:
         flags = (f"unmetered_time={measure}",) if meter.coverage < 1 else ()
-        return Quantity(measure, meter.value, meter.unit, inputs, meter.coverage, flags)
+        return Quantity(measure, meter.value, meter.unit, (read,), meter.coverage, flags)
     differs = _difference(measure, meter.value, meter.unit, people)
     if meter.coverage >= 1:
+        inputs = (read, *(replace(one, beside=True) for one in people.inputs))
         return Quantity(measure, meter.value, meter.unit, inputs, meter.coverage, differs)
     used = (f"declared_used={measure}", *differs, *people.flags)
+    inputs = (replace(read, beside=True), *people.inputs)
     return Quantity(measure, people.value, people.unit, inputs, None, used, factors=people.factors)
 
 

@@ -51,7 +51,10 @@ _CHANGES = {"up": Said("up", "增加"), "same": Said("same", "持平"), "down": 
 
 def table(plant: Plant, found: Sequence[Figure], period: tuple[int, int], lang: Lang) -> Table:
     """Return figures as a terminal table: value, n/N, coverage, and on whose word they stand."""
-    shown = Table(title=f"{plant.name or plant.id}: {told_period(plant, period, lang)}", title_justify="left")
+    shown = Table(
+        title=f"{plant.name or plant.id}{Said(': ', '：').into(lang)}{told_period(plant, period, lang)}",
+        title_justify="left",
+    )
     for name in ("subject", "indicator", "value", "counts", "coverage", "origin", "rule"):
         right = name in ("value", "counts", "coverage")
         shown.add_column(_HEADS[name].into(lang), justify="right" if right else "left", no_wrap=name != "rule")
@@ -157,9 +160,13 @@ def print_assessment(case: Case, found: Assessment, lang: Lang) -> None:
     """Print an assessment: its title, what it comes to, its tables, and what is missing to the next bands."""
     grounds = case.grounds
     click.echo(f"\n{rubric_view.title(found, lang)}")
-    click.echo(
-        f"{grounds.plant.name or grounds.plant.id}: {told_period(grounds.plant, (grounds.start, grounds.end), lang)}"
-    )
+    plant = grounds.plant
+    colon = Said(": ", "：").into(lang)
+    click.echo(f"{plant.name or plant.id}{colon}{told_period(plant, (grounds.start, grounds.end), lang)}")
+    earlier = next((one.comparison.before for one in found.items if one.comparison is not None), None)
+    if earlier is not None:
+        span = told_period(plant, (earlier.start, earlier.end), lang)
+        click.echo(Said(f"changes against {span}", f"对比期间：{span}").into(lang))
     for line in rubric_view.summary(found, lang):
         click.echo(line)
     for line in rubric_view.gap_lines(found, lang):
@@ -335,7 +342,7 @@ def _coverage(one: Figure) -> str:
 
 
 def _origin(one: Figure, lang: Lang) -> str:
-    origins = dict.fromkeys(of.origin for of in one.amount.inputs)
+    origins = dict.fromkeys(of.origin for of in one.amount.inputs if not of.beside)
     if one.amount.members and not origins:
         origins = dict.fromkeys(("register", "measured") if one.amount.coverage is not None else ("register",))
     return " + ".join(_ORIGINS[origin].into(lang) for origin in origins)

@@ -45,8 +45,7 @@ def show_registers(plant: Path, *, kinds: tuple[str, ...], as_json: bool) -> Non
         return
     for kind in kinds or [kind for kind in show.KINDS if show.rows_of(loaded, kind)]:
         print_table(show.table(loaded, kind, day))
-    who = f"approved by {approval.approved_by}, {_local(loaded, approval)}" if approval else "not approved as they are"
-    click.echo(f"The registers are {who}", err=True)
+    click.echo(f"The registers are {_standing(loaded, approval)}", err=True)
 
 
 @register.command()
@@ -187,6 +186,15 @@ def _today(plant: Plant) -> dt.date:
 
 def _local(plant: Plant, approval: approvals.Approval) -> str:
     return f"{approval.approved_at.astimezone(plant.zone):%Y-%m-%d %H:%M}"
+
+
+def _standing(plant: Plant, approval: approvals.Approval | None) -> str:
+    """Return who approved the registers as they are, or what to do."""
+    if approval is not None:
+        return f"approved by {approval.approved_by}, {_local(plant, approval)}"
+    latest = _snapshots(plant)[-1:]
+    why = f"; a file has changed since {latest[0].approved_by}, {_local(plant, latest[0])}" if latest else ""
+    return f"not approved as they are{why}; approve them: plantproof register approve {plant.root} --by NAME"
 
 
 def _told(approval: approvals.Approval | None) -> dict[str, Any] | None:

@@ -77,7 +77,7 @@ def listed(plant: Plant, kind: str, day: dt.date) -> dict[str, Any]:
 
 def table(plant: Plant, kind: str, day: dt.date) -> Table:
     """Return a register as a terminal table, with its counts above."""
-    told = ", ".join(f"{name} {count}" for name, count in counts(plant, kind, day).items())
+    told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts(plant, kind, day).items())
     shown = Table(title=f"{kind}: {told}", title_justify="left")
     for name in _SHOWN[kind]:
         shown.add_column(name, overflow="fold")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from config.plant import Plant
 from config.registers import Answer
-from config.rubrics import Grade, Item, Rubric, Scene
+from config.rubrics import Condition, Item, Rubric, Scene
 from kpis.indicators.rubrics.scoring import ScoreError
 
 NOT_INVOLVED = ("不涉及", "不涉及此环节", "not involved")
@@ -42,9 +42,9 @@ def options(item: Item, answer: Answer) -> tuple[int, ...]:
     return tuple(sorted({int(word) for word in words}))
 
 
-def level(thing: Scene | Item | Grade, answer: Answer, most: int) -> int:
+def level(thing: Scene | Item | Condition, answer: Answer, most: int) -> int:
     """Return the level that an answer names, 0 to `most`; raises ScoreError."""
-    words = {name: number for number, name in enumerate(("无", "一级", "二级", "三级", "四级"))}
+    words = {name: number for number, name in enumerate(("无", "一级", "二级", "三级", "四级", "五级", "六级"))}
     words |= {name: number for number, name in enumerate(("", "基础级", "先进级", "卓越级", "领航级"))}
     text = answer.answer.strip()
     number = words.get(text, int(text) if re.fullmatch(r"\d", text) else -1)

@@ -55,7 +55,7 @@ def _collected(grounds: Grounds, name: str) -> Finding:
         en = f"{kind.en} data are collected automatically from {len(devices)} devices: {_some(devices)}"
         zh = f"已从 {len(devices)} 台设备自动采集{kind.zh}数据：{_some(devices)}"
     else:
-        share = f"{grounds.plant.networking.evidenced_share:.0%}"
+        share = f"{grounds.plant.networking.evidenced_share * 100:g} %"
         en = f"no device has good {kind.en} data in {share} of its planned time"
         zh = f"没有一台设备的{kind.zh}数据，有效时间达到计划运行时间的 {share}"
     return Finding(name, bool(devices), devices, Said(en, zh))

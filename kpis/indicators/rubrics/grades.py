@@ -7,6 +7,7 @@ text, so a person declares it.
 from collections.abc import Mapping
 from fractions import Fraction
 
+from config.cells import number_cell
 from config.registers import Answer
 from config.rubrics import Condition, Grade, Rubric, load_rubric, rubric_ids
 from kpis.indicators.rubrics import index, scenes
@@ -26,7 +27,7 @@ def assess(case: Case, rubric: Rubric) -> Assessment:
     """Return the grades' assessment; `grade` is the highest one all of whose conditions hold."""
     answers = given(case.grounds.plant, rubric)
     faults = list(answers.unknown)
-    total, most = _index(case, rubric)
+    total, most = _index(case, rubric, faults)
     levels = _scenes(case, rubric, faults)
     reached = []
     for grade in rubric.grades:
@@ -46,11 +47,12 @@ def _binds(one: Assessed) -> bool:
     return not (isinstance(one.of, Condition) and one.of.advised)
 
 
-def _index(case: Case, rubric: Rubric) -> tuple[Fraction | None, Fraction | None]:
+def _index(case: Case, rubric: Rubric, faults: list[str]) -> tuple[Fraction | None, Fraction | None]:
     name = INDEX_OF.get(rubric.id)
     if name is None:
         return None, None
     found = index.assess(case, load_rubric(name))
+    faults += found.faults
     return found.total, found.most
 
 
@@ -60,6 +62,7 @@ def _scenes(case: Case, rubric: Rubric, faults: list[str]) -> list[int]:
         return []
     of = load_rubric(name)
     answers = given(case.grounds.plant, of)
+    faults += answers.unknown
     found = [taken(scenes.assess, case, scene, answers.of.get(scene.id), faults) for scene in of.scenes]
     return [scenes.reached(one) for one in found]
 
@@ -81,11 +84,12 @@ def _condition(
             case "scenes":
                 return _count(condition, grade, levels)
             case "maturity":
-                return _maturity(condition, grade, answer)
+                return _maturity(condition, answer)
             case _:
                 return _said(case, condition, answer)
     except ScoreError as error:
-        faults.append(str(error))
+        told = f"{answer.rubric} {error} (declared by {answer.declared_by})" if answer is not None else str(error)
+        faults += [told] if told not in faults else []  # one answer is for all grades
         return Assessed(of=condition, status="not assessable", missing=[error.told])
 
 
@@ -112,18 +116,23 @@ def _count(condition: Condition, grade: Grade, levels: list[int]) -> Assessed:
     needed = int(condition.value or 0)
     en = f"{there} scenes of {needed} at the grade's own description or a higher one"
     zh = f"达到本级及以上描述的场景 {there} 个，要求不低于 {needed} 个"
-    return Assessed(of=condition, status="declared", met=there >= needed, score=Fraction(there), missing=[Said(en, zh)])
+    met = there >= needed
+    missing = [] if met else [Said(en, zh)]
+    return Assessed(of=condition, status="declared", met=met, score=Fraction(there), missing=missing)
 
 
-def _maturity(condition: Condition, grade: Grade, answer: Answer | None) -> Assessed:
+def _maturity(condition: Condition, answer: Answer | None) -> Assessed:
     needed = int(condition.value or 0)
     if answer is None:
         en = "no maturity level (GB/T 39116) is declared; add a row with item maturity to answers.csv"
         zh = "未填报智能制造能力成熟度等级；请在 answers.csv 中增加题号为 maturity 的一行"
         return Assessed(of=condition, status="not assessable", missing=[Said(en, zh)])
-    own = level(grade, answer, MATURITY + 1)
-    missing = [Said(f"maturity {own}, asked for is {needed}", f"成熟度 {own} 级，要求 {needed} 级及以上")]
-    return Assessed(of=condition, status="declared", met=own >= needed, answer=answer, chosen=(own,), missing=missing)
+    own = level(condition, answer, MATURITY + 1)
+    met = own >= needed
+    missing = (
+        [] if met else [Said(f"maturity {own}, asked for is {needed}", f"成熟度 {own} 级，要求 {needed} 级及以上")]
+    )
+    return Assessed(of=condition, status="declared", met=met, answer=answer, chosen=(own,), missing=missing)
 
 
 def _said(case: Case, condition: Condition, answer: Answer | None) -> Assessed:
@@ -141,9 +150,8 @@ def _said(case: Case, condition: Condition, answer: Answer | None) -> Assessed:
 
 
 def _share(condition: Condition, answer: Answer) -> bool:
-    text = answer.answer.strip().rstrip("%％").strip()
     try:
-        own = Fraction(text)
+        own = Fraction(number_cell(answer.answer.strip().rstrip("%％")))
     except ValueError:
         en = f"{condition.id}: {answer.answer!r} is no percentage; write such as 25"
         raise ScoreError(en, "应填百分比，如 25") from None

@@ -56,7 +56,10 @@ def _item(case: Case, rubric: Rubric, item: Item, answer: Answer | None) -> Asse
     if answer.score is None:
         en = f"{item.id}: level {found.chosen[0]} has no score; write the points inside the level"
         raise ScoreError(en, "只填了等级，未填得分；请填写该等级分值区间内的得分")
-    stretch = fit(rubric.bands, found.chosen[0], answer.score)
+    try:
+        stretch = fit(rubric.bands, found.chosen[0], answer.score)
+    except ScoreError as error:
+        raise ScoreError(f"{item.id}: {error}", error.told.zh) from None
     told = [Said(stretch.text, stretch.text)] if stretch.fit else []
     return replace(found, score=Fraction(answer.score), notes=[*found.notes, *told])
 

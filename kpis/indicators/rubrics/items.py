@@ -100,6 +100,7 @@ def _beside(found: Assessed, answer: Answer | None) -> Assessed:
     if answer is None or not isinstance(found.of, Item):
         return found
     own = options(found.of, answer)
+    score(found.of, own)
     if own == found.chosen:
         return replace(found, answer=answer)
     en = f"option {_numbers(own)} is declared, the data show option {_numbers(found.chosen)}: the data count"
@@ -119,7 +120,7 @@ def _declared(item: Item, answer: Answer | None, found: Assessed) -> Assessed:
 
 def standing(case: Case, item: Item, figures: Sequence[Figure]) -> tuple[Status, list[Said]]:
     """Return by whose word figures stand, and what is missing to prove them."""
-    inputs = [one for figure in figures for one in figure.amount.inputs]
+    inputs = [one for figure in figures for one in figure.amount.inputs if not one.beside]
     declared = [one for one in inputs if one.origin == "declared"]
     missing = [_to_measure(declared)] if declared else []
     if declared and len(declared) == len(inputs):
@@ -128,7 +129,8 @@ def standing(case: Case, item: Item, figures: Sequence[Figure]) -> tuple[Status,
         missing.append(NOT_APPROVED)
     measured = [one.coverage for one in inputs if one.coverage is not None]
     missing += [_patchy(min(measured), max(measured))] if measured and min(measured) < 1 else []
-    missing += [_half(flag) for figure in figures for flag in figure.amount.flags if flag.startswith("proven=")]
+    flags = [flag for figure in figures for flag in figure.amount.flags if flag.startswith("proven=")]
+    missing += [_half(flag) for flag in flags if not _whole(flag)]
     return ("partly proven" if missing else "proven"), missing
 
 
@@ -167,6 +169,11 @@ def _patchy(least: float, most: float) -> Said:
     low, high = f"{least * 100:.2f}", f"{most * 100:.2f}"
     en, zh = (f"{low} %", f"{low} %") if low == high else (f"{low} to {high} %", f"{low}～{high} %")
     return Said(f"data cover {en} of the time that is asked for", f"采集数据只覆盖统计时间的 {zh}")
+
+
+def _whole(flag: str) -> bool:
+    shown, _, count = flag.partition("=")[2].partition("/")
+    return shown == count
 
 
 def _half(flag: str) -> Said:

@@ -56,12 +56,12 @@ def taken(
             raise  # there is no answer to leave out
         en, zh = (said.removeprefix(f"{thing.id}: ") for said in (error.told.en, error.told.zh))
         faults.append(f"{answer.rubric} {thing.id}: {en} (declared by {answer.declared_by})")
-        found = assess_one(case, thing, None)
+        open_one: Assessed = assess_one(case, thing, None)
         told = Said(f"the answer {answer.answer!r} is left out: {en}", f"所填答案“{answer.answer}”未采信：{zh}")
-        missing = [told, *(said for said in found.missing if not said.en.startswith(("no answer", "no level")))]
-        if found.chosen or not isinstance(thing, Item):
-            return replace(found, missing=missing)
-        return Assessed(of=thing, status="not assessable", most=weight(thing), missing=missing, notes=found.notes)
+        missing = [told, *(said for said in open_one.missing if not said.en.startswith(("no answer", "no level")))]
+        if open_one.chosen or not isinstance(thing, Item):
+            return replace(open_one, missing=missing)
+        return Assessed(of=thing, status="not assessable", most=weight(thing), missing=missing, notes=open_one.notes)
 
 
 def _by_status(listed: Sequence[Assessed]) -> dict[Status, Fraction]:

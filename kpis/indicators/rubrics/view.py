@@ -32,6 +32,7 @@ HEADS = {
 }
 YES_NO = {True: Said("yes", "是"), False: Said("no", "否"), None: Said("–", "–")}
 _MOST_CANDIDATES = 5
+_MOST_LACKING = 3
 
 
 def tables(found: Assessment, lang: Lang) -> list[Table]:
@@ -49,9 +50,10 @@ def tables(found: Assessment, lang: Lang) -> list[Table]:
 
 
 def title(found: Assessment, lang: Lang) -> str:
-    """Return the rubric's official name and number."""
+    """Return the rubric's official name and number, and the text whose lines are cited."""
     name = found.rubric.title if lang == "zh" else f"{found.rubric.title_en} ({found.rubric.title})"
-    return f"{name} {found.rubric.number}".rstrip()
+    text = Said(f" (lines L: {found.rubric.text_file})", f"（原文行号见 {found.rubric.text_file}）").into(lang)
+    return f"{name} {found.rubric.number}".rstrip() + text
 
 
 def summary(found: Assessment, lang: Lang) -> list[str]:
@@ -119,7 +121,11 @@ def _next(found: Assessment, lang: Lang) -> list[str]:
     following = next((one for one in found.grades if one.grade.number == number + 1), None)
     if following is None or not following.lacking:
         return []
-    lacking = Said("; ", "；").into(lang).join(said.into(lang) for said in following.lacking)
+    told = [said.into(lang) for said in following.lacking]
+    rest = len(told) - _MOST_LACKING
+    if rest > 0:
+        told = [*told[:_MOST_LACKING], Said(f"{rest} more, see the table", f"另有 {rest} 项，见下表").into(lang)]
+    lacking = Said("; ", "；").into(lang).join(told)
     return [Said(f"{following.grade.title} lacks: {lacking}", f"距{following.grade.title}还差：{lacking}").into(lang)]
 
 
@@ -146,10 +152,14 @@ def _kpis(found: Assessment, lang: Lang) -> Table:
     shown = _table(lang, "no", "kpi", "value", "before", "status", "why")
     for one in found.items:
         if isinstance(one.of, Item):
-            value = one.answer.answer if one.answer and one.figure is None else value_of(one.figure)
+            value = one.answer.answer if one.answer and not _has_value(one) else value_of(one.figure)
             shown.add_row(str(one.of.number), _name(one.of, lang), value, _change(one), _status(one, lang),
                           _why(one, lang))  # fmt: skip
     return shown
+
+
+def _has_value(one: Assessed) -> bool:
+    return one.figure is not None and one.figure.value is not None
 
 
 def _grades(found: Assessment, lang: Lang) -> Table:
@@ -212,6 +222,8 @@ def _answer(one: Assessed, lang: Lang) -> str:
         told = one.answer.answer
     texts = [one.of.options[n - 1].text for n in one.chosen]
     words = Said("; ", "；").into(lang).join(text if len(text) <= 40 else f"{text[:39]}…" for text in texts)
+    if words and one.points is None:  # an index gives no points: its options are levels
+        words = Said(f"level {one.chosen[0]}: ", f"第{one.chosen[0]}级：").into(lang) + words
     return f"{words}\n{told}".strip() if told not in ("", "–") else words
 
 
@@ -247,7 +259,7 @@ def _declared(answer: Answer, lang: Lang) -> str:
 
 
 def _texts(said: Iterable[Said], lang: Lang) -> list[str]:
-    return [one.into(lang) for one in said]
+    return list(dict.fromkeys(one.into(lang) for one in said))
 
 
 def _share(n: int, total: int) -> str:
