@@ -122,11 +122,17 @@ def unfit(row: Declared, coal: str) -> Iterator[Unfit]:
     elif medium and medium != "water" and medium not in (known := coal_factors(coal).factors):
         rule = f"is of a medium without a coefficient in {coal}, the plant's coal_factors"
         yield Unfit("measure", row.measure, rule, f"declare one of {', '.join(known)}")
-    elif found.canonical == TCE and row.factors != coal:
+    elif found.canonical == TCE and row.factors != coal and (row.factors or not _counted_in_tce(medium, coal)):
         yield _unconverted(row, coal)
     elif found.canonical != TCE and row.factors:
         rule = f"is for amounts in tce, and the unit is {row.unit}"
         yield Unfit("factors", row.factors, rule, "empty the cell")
+
+
+def _counted_in_tce(medium: str, coal: str) -> bool:
+    """Return whether the set counts a medium in tce itself, so that nothing converts it: 其他燃料, 生物质能."""
+    factor = coal_factors(coal).factors.get(medium)
+    return factor is not None and factor.unit == TCE
 
 
 def _unconverted(row: Declared, coal: str) -> Unfit:

@@ -139,7 +139,15 @@ def _sets() -> list[FactorSet]:
     return [one for name in names if (one := load_factors(name.removesuffix(".toml"))).unit == TCE]
 
 
+ELSEWHERE = ("天然气", "汽油", "柴油", "液化石油气", "natural_gas", "gasoline", "diesel", "lpg")
+"""Fuels that no set here has a coefficient for."""
+
+
 def _near(text: str) -> str:
+    if any(fuel in text for fuel in ELSEWHERE):
+        return (
+            "no set has its coefficient: convert it to tce, and declare it as 其他燃料消费量 (consumption.other_fuel)"
+        )
     if text in media():
         return f"did you mean 'consumption.{media()[text]}'?"
     known = [*MEASURES, *_chinese(), *(f"{kind}.{medium}" for kind in ENERGY_KINDS for medium in media().values())]

@@ -113,12 +113,16 @@ def key(name, control="none", **more):
     return Asset(asset=name, key_equipment=True, control=control, **more)
 
 
-def test_key_equipment_is_controlled_where_its_control_is_not_none():
+def test_key_equipment_is_controlled_by_the_controls_of_the_plants_kind():
     found = grounds(key("a", "cnc"), key("b", "plc"), key("c"), Asset(asset="d", control="cnc"))
     rate = made("key_equipment_nc_rate", found)
-    assert rate.value == Fraction(2, 3)
-    assert reasons(rate) == {"a": (True, True, ""), "b": (True, True, ""), "c": (True, False, "no numerical control")}
-    assert rate.rule == "key_equipment_nc_rate@1 control!=none"
+    assert rate.value == Fraction(1, 3)
+    assert reasons(rate) == {
+        "a": (True, True, ""),
+        "b": (True, False, "control plc"),
+        "c": (True, False, "control none"),
+    }
+    assert rate.rule == "key_equipment_nc_rate@1 kind=discrete discrete=cnc,nc,dnc,fmc process=plc,dcs,pcs"
 
 
 def test_a_line_has_its_own_key_equipment_and_one_without_any_has_no_rate():

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 
+import polars as pl
 import pytest
 import python_calamine
 from click.testing import CliRunner
@@ -98,8 +99,34 @@ def test_an_assessment_as_a_workbook_has_its_items_with_line_and_status(plant, t
     assert run(plant, "--rubric", "sme-2024", "--lang", "zh", "--out", out).exit_code == exits.DONE
     rows = python_calamine.CalamineWorkbook.from_path(out).get_sheet_by_name("sme-2024").to_python()
     (networking,) = [dict(zip(rows[0], row, strict=True)) for row in rows if row[0] == "q3"]
-    assert (networking["line"], networking["status"], networking["points"]) == (1323, "partly proven", 3)
-    assert (networking["numerator"], networking["denominator"]) == (4, 10)
+    assert (networking["原文行号"], networking["评定状态"], networking["得分"]) == (1323, "部分证实", 3)
+    assert (networking["分子"], networking["分母"]) == (4, 10)
+
+
+def test_the_items_of_several_rubrics_stand_in_one_csv(plant, tmp_path):
+    out = tmp_path / "both.csv"
+    asked = ("--rubric", "sme-2024", "--rubric", "jiangsu-index-2025")
+    assert run(plant, *asked, "--out", out).exit_code == exits.DONE
+    rows = pl.read_csv(out)
+    assert rows.group_by("rubric").len().sort("rubric").rows() == [("jiangsu-index-2025", 10), ("sme-2024", 31)]
+
+
+def test_a_rubric_of_a_part_of_the_plant_is_refused(plant):
+    result = run(plant, "--rubric", "sme-2024", "--asset", "line1")
+    assert result.exit_code == exits.USAGE
+    assert "a rubric is of the whole plant; leave --asset out" in result.stderr
+
+
+def test_devices_may_be_judged_by_the_time_since_they_were_connected(plant):
+    # mill2 had one good day in 2025, the first of January: by that day alone it is networked.
+    first = told(plant, "--devices-from", "2025-01-01", period=("--from", "2025-01-01", "--to", "2025-01-02"))
+    assert of(first, "equipment_networking_rate")["numerator"] == 5
+    late = told(plant, "--devices-from", "2025-12-01")
+    networked, energy = of(late, "equipment_networking_rate"), of(late, "comprehensive_energy")
+    assert networked["start"] == "2025-12-01T00:00:00+08:00"
+    assert energy["start"] == "2025-01-01T00:00:00+08:00"
+    assert networked["numerator"] == 4  # what mill2 said on that day is no evidence of December
+    assert run(plant, "--devices-from", "2027-01-01").exit_code == exits.USAGE
 
 
 def test_a_csv_opens_in_excel_and_another_ending_is_refused(plant, tmp_path):

@@ -16,8 +16,8 @@ from config.business import declarations
 from config.cells import number_cell
 from config.load import load_plant
 from config.plant import Asset, Plant, Point
-from config.registers import Meter
-from kpis.indicators import carbon, energy, resources
+from config.registers import Loop, Meter
+from kpis.indicators import carbon, control, energy, resources
 from kpis.indicators.base import Amount, Figure, Input, Member, counts_members
 from kpis.indicators.catalogue import indicator
 from kpis.indicators.rubrics.view import value_of
@@ -113,6 +113,13 @@ def test_a_rate_of_which_every_device_is_shown_by_its_data_is_proven(tmp_path):
     assert (digital["figure"]["flags"], digital["status"], digital["missing"]) == (["proven=4/4"], "proven", [])
 
 
+def test_devices_that_do_not_count_prove_nothing(tmp_path):
+    excluded = ASSETS.replace("yes,3600,\n", "yes,3600,待报废\n").replace("no,3600,\n", "no,3600,待报废\n")
+    folder = write(tmp_path / "plant", assets=excluded)
+    of = {one["id"]: one for one in assessed(folder, "sme-2024")["items"]}
+    assert (of["q4"]["status"], of["q4"]["chosen"]) == ("not assessable", [])
+
+
 def points(assets):
     rows = [f"{a}.{role},{a},{role},line,ns=2;s={a}.{role},300d" for a in assets for role in ("state", "total", "good")]
     return "\n".join(["point,asset,role,source,address,max_hold", *rows]) + "\n"
@@ -187,6 +194,14 @@ def test_a_patchy_meter_beside_a_declared_amount_makes_no_figure_measured():
     assert [(one.origin, one.beside) for one in made.amount.inputs] == [("measured", True), ("declared", False)]
     assert made.declared
     assert found(resources.INDICATORS, "water_reuse_rate", of).value is None
+
+
+def test_a_line_whose_loops_are_all_excluded_has_no_apc_rate_and_is_not_refused():
+    oven = Point(point="oven.apc", asset="line2/oven", role="apc")
+    loop = Loop(loop="L1", asset="line2/oven", excluded="停用")
+    works = Plant(id="works", assets=(Asset(asset="line2/oven"),), points=(oven,), loops=(loop,))
+    assert found(control.INDICATORS, "apc_rate", grounds(works), "line2") is None
+    assert found(control.INDICATORS, "apc_rate", grounds(works)).refused is not None
 
 
 @pytest.mark.parametrize("turned", [False, True])

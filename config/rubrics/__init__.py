@@ -90,6 +90,10 @@ class Item(Entry):
     """Where each weight stands, in their order."""
     indicator: str = ""
     """Id of the indicator that answers it."""
+    otherwise: str = ""
+    """Id of the indicator that answers it where the data of the other one cover too little of the time."""
+    asks: tuple[str, ...] = ()
+    """Ids of indicators and measures whose amounts the item asks for beside the option."""
     change: Literal["", "up", "down"] = ""
     """Which direction of the indicator's change between two periods is the better one; the first option is the worse.
     """

@@ -72,6 +72,8 @@ class Grounds:
     demand: pl.DataFrame
     declared: Declarations
     """Declared values of business.csv and of business systems."""
+    devices_start: int | None = None
+    """From when on devices are judged, where that is later than `start` [ns since 1970, UTC]."""
 
     def assets(self, subject: str) -> list[Asset]:
         """Return the assets of a subject in the register's order."""
@@ -135,6 +137,8 @@ class Indicator:
     """Which direction of change is the better one."""
     plant_only: bool = False
     """Whether it is of the whole plant alone."""
+    of_devices: bool = False
+    """Whether it is of the time in which devices are judged, which may be shorter than the period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +184,9 @@ def figure(indicator: Indicator, grounds: Grounds, subject: str) -> Figure | Non
         if amount is None:
             return None
         value, refused = _judged(indicator, subject, amount)
-    return Figure(indicator=indicator, subject=subject, start=grounds.start, end=grounds.end, amount=amount,
-                  value=value, refused=refused)  # fmt: skip
+    start = grounds.start if not indicator.of_devices or grounds.devices_start is None else grounds.devices_start
+    return Figure(indicator=indicator, subject=subject, start=start, end=grounds.end, amount=amount, value=value,
+                  refused=refused)  # fmt: skip
 
 
 def _judged(indicator: Indicator, subject: str, amount: Amount) -> tuple[Fraction | None, Said | None]:

@@ -36,6 +36,8 @@ class Readings:
     samples: pl.DataFrame | None = None
     """In place of a store."""
     executor: Executor | None = None
+    devices_span: int | None = None
+    """Devices are judged by so much time at the end of a period [ns]; None: by all of it."""
     known: dict[Period, Grounds] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     """Rows of business systems that are left out."""
@@ -55,18 +57,19 @@ class Readings:
         return self.known[period]
 
     def _grounds(self, start: int, end: int) -> Grounds:
+        since = start if self.devices_span is None else max(start, end - self.devices_span)
         if self.samples is not None:
-            listed = networking.devices(self.plant, self.samples, start, end)
+            listed = networking.devices(self.plant, self.samples, since, end)
             of_facts = facts(self.plant, self.samples, start, end, executor=self.executor)
             of_demand = demand(self.plant, self.samples, start, end)
         elif self.store is not None:
-            listed = networking.devices_of_store(self.plant, self.store, start, end)
+            listed = networking.devices_of_store(self.plant, self.store, since, end)
             amounts = amounts_of(self.plant, self.store, start, end, self.executor)
             of_facts, of_demand = amounts.facts, amounts.demand
         else:
             raise ValueError("neither a store nor samples")
         return Grounds(plant=self.plant, start=start, end=end, devices=listed, facts=of_facts, demand=of_demand,
-                       declared=self.declared)  # fmt: skip
+                       declared=self.declared, devices_start=since)  # fmt: skip
 
 
 def of_plant(grounds: Grounds) -> dict[str, Figure]:

@@ -54,6 +54,7 @@ _RUBRICS = [name for name in rubric_ids() if name != TARGETS]
     "--compare", "compare_with", type=click.Choice(COMPARED), help="With the same period a year ago, or the one before."
 )
 @click.option("--retrofit", help="Compare as long before this date as the period goes on after it.")
+@click.option("--devices-from", help="Judge devices from this date on alone, such as since they were connected.")
 @click.option("--kinds", "by_kind", is_flag=True, help="Rates of devices by their kind as well.")
 @click.option("--tables", "energy_tables", is_flag=True, help="The energy tables 205-1 and 205-2 as well.")
 @click.option("--lang", type=click.Choice(LANGS), default="en", show_default=True)
@@ -61,7 +62,11 @@ _RUBRICS = [name for name in rubric_ids() if name != TARGETS]
 @LAKE
 @STORE
 @JSON
-@click.option("--out", type=click.Path(path_type=Path), help="Write everything to FILE .json, .csv or .xlsx.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write to FILE: .json or .xlsx with everything, .csv the figures or items.",
+)
 def indicators(
     plant: Path,
     *,
@@ -71,6 +76,7 @@ def indicators(
     rubrics: tuple[str, ...],
     compare_with: str | None,
     retrofit: str | None,
+    devices_from: str | None,
     by_kind: bool,
     energy_tables: bool,
     lang: Lang,
@@ -92,8 +98,11 @@ def indicators(
     """
     loaded = load_plant(plant)
     asked = checked_subjects(loaded, subjects) if subjects else []
+    if rubrics and asked not in ([], [loaded.id]):
+        raise click.UsageError("a rubric is of the whole plant; leave --asset out")
     readings, period = _readings(loaded, start, end, samples, lake_path, store)
     period, earlier = _periods(loaded, period, compare_with or ("year" if rubrics else None), retrofit)
+    readings.devices_span = _span(loaded, devices_from, period)
     try:
         chosen = subjects_with_groups(loaded, asked, subjects_of(loaded))
         found = figures(readings.grounds(period), chosen)
@@ -136,6 +145,19 @@ def _readings(
         return Readings(plant, samples=frame), (first, last)
     store = store_to_read(plant, kind, lake_path)
     return Readings(plant, store), window_of(plant, store, start, end)
+
+
+def _span(plant: Plant, devices_from: str | None, period: Period) -> int | None:
+    """Return how much time at the period's end devices are judged by [ns]; None for all of it."""
+    if devices_from is None:
+        return None
+    try:
+        since = bounded(plant, devices_from)
+    except ValueError as error:
+        raise click.UsageError(f"--devices-from: {error}") from error
+    if not period[0] <= since < period[1]:
+        raise click.UsageError(f"--devices-from {devices_from} is not inside the period; name a date in it")
+    return period[1] - since
 
 
 def _periods(
@@ -201,9 +223,8 @@ class _Figures:
         """Print all as tables."""
         plant = self.grounds.plant
         output.print_table(view.table(plant, self.found, self.period, lang))
-        for one in self.found:
-            for line in view.remarks(one, lang):
-                click.echo(line)
+        for line in [*view.told_devices(self.grounds, lang), *view.remarks(self.found, lang)]:
+            click.echo(line)
         if self.kinds:
             output.print_table(view.kind_table(self.kinds, lang))
         for form in self.tables:

@@ -46,6 +46,8 @@ def _amount(grounds: Grounds, subject: str) -> Amount | None:
     times = _times(in_use(grounds.plant, grounds.facts), [loop.asset for loop in loops])
     reasons = [_left_out(grounds, loop) for loop in loops]
     counting = [loop for loop, why in zip(loops, reasons, strict=True) if why == NOTHING]
+    if not counting and subject != grounds.plant.id:
+        return None
     on, known, planned = (sum(getattr(times[loop.asset], name) for loop in counting)
                           for name in ("on", "known", "planned"))  # fmt: skip
     silent = [loop.loop for loop in counting if not times[loop.asset].known]

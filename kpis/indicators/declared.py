@@ -42,7 +42,7 @@ def stated_of(grounds: Grounds, measure: str, first: dt.date, last: dt.date) -> 
     period = period_text(first, last)
     if found is None:
         return Stated(measure, None, missing=(_not_declared(measure, period),))
-    factors = [row.factors for row in found.rows] if found.unit == "tce" else []
+    factors = [row.factors for row in found.rows if row.factors] if found.unit == "tce" else []
     flags = tuple(f"{flag}={measure}" for flag in found.flags)
     inputs = _inputs(measure, found, period)
     return Stated(measure, found.value, found.unit, inputs, flags, factors=tuple(dict.fromkeys(factors)))

@@ -12,6 +12,7 @@ from config.plant import Asset
 from kpis.indicators.base import Amount, Grounds, Indicator, Member
 from kpis.indicators.counting import count, counted, last_day, nothing_of, uncounted
 from kpis.indicators.networking import FACTORY_KPIS_2025, SME_2024, Row, coverage_of, members_of
+from kpis.indicators.processes import CONTROLS, kind_of, rule_of_controls
 from kpis.indicators.said import NOTHING, Said
 
 
@@ -65,7 +66,7 @@ def _key_equipment_controlled(grounds: Grounds, subject: str) -> Amount | None:
         inputs=(count("key equipment under numerical control", n), count("key equipment", whole)),
         members=members,
         missing=_no_key_equipment(members),
-        rule="control!=none",
+        rule=rule_of_controls(grounds.plant),
     )
 
 
@@ -73,8 +74,8 @@ def _key_member(grounds: Grounds, asset: Asset) -> Member:
     left_out = uncounted(asset, last_day(grounds.plant, grounds.end))
     if left_out != NOTHING:
         return Member(asset.asset, asset.name, counted=False, met=False, reason=left_out)
-    met = asset.control != "none"
-    reason = NOTHING if met else Said("no numerical control", "未数控化")
+    met = asset.control in CONTROLS[kind_of(grounds.plant, asset.process)]
+    reason = NOTHING if met else Said(f"control {asset.control}", f"控制方式为 {asset.control}")
     return Member(asset.asset, asset.name, counted=True, met=met, reason=reason)
 
 
@@ -91,6 +92,7 @@ def _no_key_equipment(members: Sequence[Member]) -> tuple[Said, ...]:
 
 INDICATORS = (
     Indicator(
+        of_devices=True,
         id="equipment_digitalization_rate",
         title="Equipment digitalization rate",
         title_zh="设备数字化率",
@@ -110,6 +112,7 @@ INDICATORS = (
         compute=_digital,
     ),
     Indicator(
+        of_devices=True,
         id="digital_production_equipment_rate",
         title="Share of digital production equipment",
         title_zh="数字化生产设备普及率",
@@ -130,7 +133,7 @@ INDICATORS = (
         title_zh="关键设备数控化率",
         unit="1",
         evidence="a",
-        formula="key equipment whose control is not none / key equipment",
+        formula="key equipment under numerical control (process industries: process control) / key equipment",
         formula_zh="实现数控化的关键设备数量 / 关键设备总数",
         source=f"{FACTORY_KPIS_2025}; it names this KPI and gives no formula",
         cites=((848, "关键设备数控化率 (%)"),),

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from kpis import output
+from kpis.indicators.rubrics.result import STATUSES
 from kpis.indicators.said import Lang
 
 _FIGURE = ("subject", "kpi", "title_zh", "title", "value", "unit", "numerator", "denominator", "coverage", "start",
@@ -16,10 +17,25 @@ _INPUT = ("name", "value", "unit", "origin", "period", "declared_by", "declared_
           "coverage")  # fmt: skip
 _PERIOD = ("start", "end")
 ENDINGS = (".json", ".csv", ".xlsx")
+HEADS: Mapping[str, str] = {
+    "subject": "对象", "kpi": "指标编号", "title_zh": "指标名称", "title": "名称", "value": "数值",
+    "unit": "单位", "numerator": "分子", "denominator": "分母", "coverage": "数据覆盖", "start": "期间起",
+    "end": "期间止", "evidence": "证据类别", "rule": "规则", "flags": "标记", "missing": "还缺什么",
+    "refused": "不予采信原因", "name": "名称", "origin": "数据来源", "period": "期间", "declared_by": "填报人",
+    "declared_at": "填报日期", "attachment": "附件", "attachment_sha256": "附件校验值", "id": "编号",
+    "counted": "计入", "met": "满足", "reason": "原因", "item": "题号", "line": "原文行号",
+    "status": "评定状态", "chosen": "采信选项", "options": "选项内容", "points": "得分", "most": "满分",
+    "answer": "填报答案", "grounds": "依据", "grade": "等级", "kind": "设备类型", "asset": "设备编号",
+    "excluded": "不计入原因", "connectable": "可联网", "connected": "已连通", "evidenced": "已证实联网",
+    "share": "计划时间内数据占比", "first_good": "首个有效数据", "last_good": "最后有效数据",
+    "roles": "有效点位角色",
+}  # fmt: skip
+"""Heads of a workbook in Chinese."""
 
 
 def write(told: Mapping[str, Any], path: Path, lang: Lang) -> None:
-    """Write what the command tells as JSON, by the file's ending: .json whole, .csv the first table, .xlsx all tables.
+    """Write what the command tells as JSON, by the file's ending: .json whole, .csv the figures or the
+    items of all rubrics, .xlsx all tables.
 
     Raises ValueError naming the endings for any other, OSError where it cannot be written.
     """
@@ -31,9 +47,22 @@ def write(told: Mapping[str, Any], path: Path, lang: Lang) -> None:
         return
     tables = frames(told, lang)
     if ending == ".csv":
-        next(iter(tables.values())).write_csv(path, include_bom=True)
+        _one(tables, "rubrics" in told).write_csv(path, include_bom=True)
         return
-    _workbook(tables, path)
+    _workbook({name: _headed(table, lang) for name, table in tables.items()}, path)
+
+
+def _one(tables: Mapping[str, pl.DataFrame], rubrics: bool) -> pl.DataFrame:
+    """Return the table of figures, or the items of all rubrics under each other."""
+    if not rubrics:
+        return tables["indicators"]
+    named = [table.select(pl.lit(name).alias("rubric"), pl.all()) for name, table in tables.items()]
+    return pl.concat(named, how="diagonal_relaxed")
+
+
+def _headed(table: pl.DataFrame, lang: Lang) -> pl.DataFrame:
+    """Return a table with its heads in a language; programs read .json and .csv, whose heads stay."""
+    return table.rename({name: HEADS[name] for name in table.columns if name in HEADS}) if lang == "zh" else table
 
 
 def frames(told: Mapping[str, Any], lang: Lang) -> dict[str, pl.DataFrame]:
@@ -87,7 +116,7 @@ def _item(one: Mapping[str, Any], lang: Lang) -> dict[str, Any]:
         "item": one["id"],
         "title": one["title"],
         "line": one["cites"][0]["line"],
-        "status": one["status"],
+        "status": STATUSES[one["status"]].into(lang),
         "chosen": "+".join(map(str, one["chosen"])),
         "options": "; ".join(one["options"]),
         "points": one["points"] if one["points"] is not None else one["score"],

@@ -91,6 +91,13 @@ def coverage_of(grounds: Grounds, members: Sequence[Member]) -> float | None:
     return _coverage(grounds.devices.filter(pl.col("asset").is_in(names)))
 
 
+def _without_address(grounds: Grounds, members: Sequence[Member]) -> tuple[str, ...]:
+    """Return the flag that says how many met devices have no address: their data came from files."""
+    addressed = set(grounds.devices.filter("connectable")["asset"])
+    without = sum(member.met and member.id not in addressed for member in members)
+    return (f"without_address={without}",) if without else ()
+
+
 def _computed(state: str) -> Callable[[Grounds, str], Amount | None]:
     """Return the function that counts the devices of a state."""
 
@@ -106,6 +113,7 @@ def _computed(state: str) -> Callable[[Grounds, str], Amount | None]:
                     count("production equipment", whole)),
             members=members,
             coverage=coverage_of(grounds, members),
+            flags=_without_address(grounds, members),
             rule=_rule(grounds.plant, state),
         )  # fmt: skip
 
@@ -114,6 +122,7 @@ def _computed(state: str) -> Callable[[Grounds, str], Amount | None]:
 
 INDICATORS = (
     Indicator(
+        of_devices=True,
         id="equipment_networking_rate",
         title="Equipment networking rate",
         title_zh="设备联网率",
@@ -130,6 +139,7 @@ INDICATORS = (
         compute=_computed("evidenced"),
     ),
     Indicator(
+        of_devices=True,
         id="equipment_connected_rate",
         title="Share of devices that answered",
         title_zh="已连通设备占比",
@@ -144,6 +154,7 @@ INDICATORS = (
         compute=_computed("connected"),
     ),
     Indicator(
+        of_devices=True,
         id="equipment_connectable_rate",
         title="Share of devices with a configured address",
         title_zh="可联网设备占比",

@@ -55,8 +55,19 @@ def _amount(grounds: Grounds, subject: str) -> Amount | None:
 
 
 def _rule(plant: Plant) -> str:
+    return f"nc_rule={plant.nc_rule} {rule_of_controls(plant)}"
+
+
+def rule_of_controls(plant: Plant) -> str:
+    """Return which controls count, as results cite it."""
     controls = " ".join(f"{kind}={','.join(values)}" for kind, values in CONTROLS.items())
-    return f"nc_rule={plant.nc_rule} kind={plant.kind} {controls}"
+    return f"kind={plant.kind} {controls}"
+
+
+def kind_of(plant: Plant, process: str) -> Literal["discrete", "process"]:
+    """Return which rule of control a process is under: its own, else the plant's."""
+    row = next((one for one in plant.processes if one.process == process), None)
+    return (row.kind if row is not None else "") or plant.kind
 
 
 def _member(grounds: Grounds, process: Process, equipment: Sequence[Asset]) -> Member:

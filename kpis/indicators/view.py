@@ -80,12 +80,25 @@ def name_of(one: Figure, lang: Lang) -> str:
     return one.indicator.title_zh if lang == "zh" else f"{one.indicator.title_zh} {one.indicator.id}"
 
 
-def remarks(one: Figure, lang: Lang) -> list[str]:
-    """Return what a reader must know of a figure that has no value: why it is refused, or what it lacks."""
-    name = f"{one.subject} {one.indicator.title_zh if lang == 'zh' else one.indicator.id}"
-    if one.refused is not None:
-        return [Said("refused: ", "不予采信：").into(lang) + one.refused.into(lang)]
-    return [f"{name}{Said(': ', '：').into(lang)}{missing.into(lang)}" for missing in one.amount.missing]
+def told_devices(grounds: Grounds, lang: Lang) -> list[str]:
+    """Return from when on devices are judged, where that is not the whole period."""
+    since = grounds.devices_start
+    if since is None or since == grounds.start:
+        return []
+    span = told_period(grounds.plant, (since, grounds.end), lang)
+    return [Said(f"devices are judged by {span}", f"设备联网、数字化按 {span} 判定").into(lang)]
+
+
+def remarks(found: Sequence[Figure], lang: Lang) -> list[str]:
+    """Return what a reader must know of figures without a value: why each is refused, and what is missing for which."""
+    lines = [Said("refused: ", "不予采信：").into(lang) + one.refused.into(lang) for one in found if one.refused]
+    missing: dict[Said, list[str]] = {}
+    for one in found:
+        name = one.indicator.title_zh if lang == "zh" else one.indicator.id
+        for said in one.amount.missing:
+            missing.setdefault(said, []).append(f"{one.subject} {name}")
+    joint, colon = Said(", ", "、").into(lang), Said(": ", "：").into(lang)
+    return lines + [f"{joint.join(dict.fromkeys(names))}{colon}{said.into(lang)}" for said, names in missing.items()]
 
 
 def comparison_table(plant: Plant, changes: Iterable[Comparison], lang: Lang) -> Table:
@@ -93,7 +106,8 @@ def comparison_table(plant: Plant, changes: Iterable[Comparison], lang: Lang) ->
     listed = list(changes)
     shown = Table(title_justify="left")
     if listed:
-        spans = [told_period(plant, (f.start, f.end), lang) for f in (listed[0].before, listed[0].after)]
+        ends = [[(f.start, f.end) for f in side] for side in zip(*((c.before, c.after) for c in listed), strict=True)]
+        spans = [told_period(plant, min(side), lang) for side in ends]  # devices may be judged by less of the period
         shown.title = Said(f"{spans[1]} compared with {spans[0]}", f"{spans[1]}，对比 {spans[0]}").into(lang)
     for name in ("indicator", "before", "now", "change"):
         shown.add_column(_HEADS[name].into(lang), justify="left" if name == "indicator" else "right")
@@ -167,7 +181,7 @@ def print_assessment(case: Case, found: Assessment, lang: Lang) -> None:
     if earlier is not None:
         span = told_period(plant, (earlier.start, earlier.end), lang)
         click.echo(Said(f"changes against {span}", f"对比期间：{span}").into(lang))
-    for line in rubric_view.summary(found, lang):
+    for line in [*told_devices(grounds, lang), *rubric_view.summary(found, lang)]:
         click.echo(line)
     for line in rubric_view.gap_lines(found, lang):
         click.echo(line)

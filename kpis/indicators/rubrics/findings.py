@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from kpis.indicators.base import Figure, Grounds
-from kpis.indicators.said import Said
+from kpis.indicators.counting import last_day, out_of_use
+from kpis.indicators.said import NOTHING, Said
 
 KINDS: Mapping[str, tuple[tuple[str, ...], str, Said]] = {
     "collected:production": (
@@ -45,12 +46,19 @@ def findings(grounds: Grounds, figures: Mapping[str, Figure]) -> dict[str, Findi
     return {one.id: one for one in found}
 
 
+def _devices(grounds: Grounds) -> pl.DataFrame:
+    """Return the device list without what is excluded or not in use; meters and the like are in it."""
+    day = last_day(grounds.plant, grounds.end)
+    left_out = [a.asset for a in grounds.plant.assets if a.excluded or out_of_use(a, day) != NOTHING]
+    return grounds.devices.filter(~pl.col("asset").is_in(left_out))
+
+
 def _collected(grounds: Grounds, name: str) -> Finding:
     roles, segment, kind = KINDS[name]
     named = [asset.asset for asset in grounds.plant.assets if asset.segment == segment]
     heads = pl.col("roles").list.eval(pl.element().str.split(".").list.first().is_in(list(roles)))
     told = heads.list.any() | (pl.col("asset").is_in(named) & (pl.col("roles").list.len() > 0))
-    devices = grounds.devices.filter(told)["asset"].to_list()
+    devices = _devices(grounds).filter(told)["asset"].to_list()
     if devices:
         en = f"{kind.en} data are collected automatically from {len(devices)} devices: {_some(devices)}"
         zh = f"已从 {len(devices)} 台设备自动采集{kind.zh}数据：{_some(devices)}"
@@ -62,7 +70,7 @@ def _collected(grounds: Grounds, name: str) -> Finding:
 
 
 def _shopfloor(grounds: Grounds) -> Finding:
-    devices = grounds.devices.filter(pl.col("evidenced"))["asset"].to_list()
+    devices = _devices(grounds).filter(pl.col("evidenced") & pl.col("connectable"))["asset"].to_list()
     if devices:
         en, zh = f"{len(devices)} devices are read over the plant's network", f"{len(devices)} 台设备经厂内网络采集"
     else:
@@ -72,7 +80,7 @@ def _shopfloor(grounds: Grounds) -> Finding:
 
 def _ledger(grounds: Grounds) -> Finding:
     plant = grounds.plant
-    holds = bool(plant.assets and plant.points) and bool(grounds.devices["evidenced"].any())
+    holds = bool(plant.assets and plant.points) and bool(_devices(grounds)["evidenced"].any())
     en = f"device register ({len(plant.assets)} rows) and point table ({len(plant.points)} rows) stand beside the data"
     zh = f"设备台账（{len(plant.assets)} 行）、采集点表（{len(plant.points)} 行）与数据对应"
     nothing = Said("there are no evidenced data that a data ledger could list", "没有可列入数据台账的有效数据")

@@ -6,11 +6,12 @@ better proven than what stands behind it.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from config.measures import KIND_NAMES, MEASURES, media
 from config.registers import Answer
 from config.rubrics import Item
-from kpis.indicators.base import Figure, Input
+from kpis.indicators.base import Figure, Input, plain
 from kpis.indicators.comparison import Comparison
 from kpis.indicators.rubrics.answers import options
 from kpis.indicators.rubrics.gaps import to_next_band
@@ -51,19 +52,63 @@ def _by_figure(case: Case, item: Item) -> Assessed:
         return Assessed(of=item, status="not assessable", figure=figure, missing=lacking(item, figure))
     status, missing = standing(case, item, [figure])
     chosen = (band(item.options, figure.value),)
-    gap = to_next_band(item, figure)
-    return Assessed(of=item, status=status, chosen=chosen, figure=figure, missing=missing, gap=gap)
+    gap, notes = to_next_band(item, figure), asked_for(case, item, [figure])
+    return Assessed(of=item, status=status, chosen=chosen, figure=figure, missing=missing, gap=gap, notes=notes)
 
 
 def _by_change(case: Case, item: Item) -> Assessed:
-    compared = case.comparisons.get(item.indicator)
+    compared, notes = _to_compare(case, item)
     figure = case.figures.get(item.indicator)
     if compared is None or compared.change is None:
         missing = [*lacking(item, figure), *_before(case, item, compared)]
         return Assessed(of=item, status="not assessable", figure=figure, comparison=compared, missing=missing)
     status, missing = standing(case, item, [compared.before, compared.after])
     chosen = (_STEPS[item.change][compared.change],)
-    return Assessed(of=item, status=status, chosen=chosen, figure=figure, comparison=compared, missing=missing)
+    notes = [*notes, *asked_for(case, item, [compared.before, compared.after])]
+    return Assessed(of=item, status=status, chosen=chosen, figure=compared.after, comparison=compared, missing=missing,
+                    notes=notes)  # fmt: skip
+
+
+def _to_compare(case: Case, item: Item) -> tuple[Comparison | None, list[Said]]:
+    """Return the comparison that answers an item: the declared one where data cover too little of either period."""
+    first, other = case.comparisons.get(item.indicator), case.comparisons.get(item.otherwise)
+    enough = case.grounds.plant.networking.evidenced_share
+    if other is None or other.change is None:
+        return first, []
+    if first is not None and first.change is not None:
+        covered = min(figure.amount.coverage or 0 for figure in (first.before, first.after))
+        if covered >= enough:
+            return first, []
+        en = f"data cover {covered:.2%} of a period, less than {enough:.0%} (evidenced_share): declared amounts count"
+        return other, [Said(en, f"采集数据仅覆盖某一期的 {covered:.2%}，低于 {enough:.0%}，以填报数据为准")]
+    return other, []
+
+
+def asked_for(case: Case, item: Item, figures: Sequence[Figure]) -> list[Said]:
+    """Return the amounts that an item asks for beside its option, of one period or of two."""
+    found = []
+    for name in item.asks:
+        known = case.comparisons.get(name)
+        if known is not None:
+            of, values = known.after.indicator, [known.before.value, known.after.value]
+            found.append(_amounts(of.title, of.title_zh, [(value, of.unit) for value in values]))
+            continue
+        of_name = [one for figure in figures for one in figure.amount.inputs if one.name.partition(" (")[0] == name]
+        if of_name:
+            found.append(_amounts(name, measure_name(name), [(one.value, one.unit) for one in of_name]))
+    return found
+
+
+def _amounts(name: str, name_zh: str, amounts: Sequence[tuple[Fraction | None, str]]) -> Said:
+    told = " → ".join(_amount(value, unit) for value, unit in amounts)
+    return Said(f"{name}: {told}", f"{name_zh}：{told}")
+
+
+def _amount(value: Fraction | None, unit: str) -> str:
+    # Forms ask for money in units of 10,000 yuan.
+    ten_thousands = unit == "元" and value is not None
+    exact = value / 10_000 if ten_thousands and value is not None else value
+    return f"{plain(exact)} {'万元' if ten_thousands else unit}"
 
 
 def _by_options(case: Case, item: Item, answer: Answer | None) -> Assessed:
@@ -129,8 +174,10 @@ def standing(case: Case, item: Item, figures: Sequence[Figure]) -> tuple[Status,
         missing.append(NOT_APPROVED)
     measured = [one.coverage for one in inputs if one.coverage is not None]
     missing += [_patchy(min(measured), max(measured))] if measured and min(measured) < 1 else []
-    flags = [flag for figure in figures for flag in figure.amount.flags if flag.startswith("proven=")]
-    missing += [_half(flag) for flag in flags if not _whole(flag)]
+    flags = [flag for figure in figures for flag in figure.amount.flags]
+    missing += [_half(flag) for flag in flags if flag.startswith("proven=") and not _whole(flag)]
+    missing += [_imported(flag) for flag in flags if flag.startswith("without_address=")]
+    missing += [REGISTER_ALONE] if inputs and all(one.origin == "register" for one in inputs) else []
     return ("partly proven" if missing else "proven"), missing
 
 
@@ -138,6 +185,17 @@ NOT_APPROVED = Said(
     "nobody approved the registers as they are; approve them with: plantproof register approve PLANT --by NAME",
     "台账的当前内容未经审批，或审批之后文件又有改动；请执行：plantproof register approve PLANT --by 姓名",
 )
+
+
+REGISTER_ALONE = Said("the register alone says so: no data enter it", "仅凭台账，没有采集数据佐证")
+
+
+def _imported(flag: str) -> Said:
+    count = flag.partition("=")[2]
+    return Said(
+        f"{count} of them have no address in the point table: their data came from files, not over a network",
+        f"其中 {count} 台在采集点表中没有地址，数据来自导入文件，不能证明联网",
+    )
 
 
 def _to_measure(declared: Sequence[Input]) -> Said:

@@ -31,6 +31,7 @@ HEADS = {
     "gap": Said("what reaches it", "达标差距"),
 }
 YES_NO = {True: Said("yes", "是"), False: Said("no", "否"), None: Said("–", "–")}
+_MOST_WORDS = 40
 _MOST_CANDIDATES = 5
 _MOST_LACKING = 3
 
@@ -165,9 +166,17 @@ def _has_value(one: Assessed) -> bool:
 def _grades(found: Assessment, lang: Lang) -> Table:
     shown = _table(lang, "grade", "reached", "lacking")
     for one in found.grades:
-        lacking = "\n".join(said.into(lang) for said in one.lacking)
-        shown.add_row(one.grade.title, YES_NO[_holds(one)].into(lang), lacking)
+        met = [f"✓ {_condition(held, lang)}" for held in one.conditions if held.met]
+        lacking = [f"✗ {said.into(lang)}" if one.conditions else said.into(lang) for said in one.lacking]
+        shown.add_row(one.grade.title, YES_NO[_holds(one)].into(lang), "\n".join([*met, *lacking]))
     return shown
+
+
+def _condition(one: Assessed, lang: Lang) -> str:
+    """Return a condition that is met, with who says so."""
+    words = one.of.text if len(one.of.text) <= _MOST_WORDS else f"{one.of.text[: _MOST_WORDS - 1]}…"
+    who = "" if one.answer is None else f"{one.answer.declared_by} {one.answer.declared_at}"
+    return f"{words}{Said(f' ({who})', f'（{who}）').into(lang)}" if who else words
 
 
 def _holds(one: Reached) -> bool:
