@@ -12,7 +12,8 @@ demo: $(STAMP)
 # Two groups run beside the others, as most of their time is waiting: for devices and brokers, and for disks and servers
 # (with what reads stores and computes facts, so that all three take about as long). Their reports come last.
 BESIDE := links stores
-links := $(addprefix tests/test_,modbus_faults.py modbus_neighbours.py modbus_serial.py mqtt_browse.py mqtt_faults.py)
+links := $(addprefix tests/test_,modbus_faults.py modbus_neighbours.py modbus_serial.py mqtt_browse.py mqtt_faults.py \
+	assessment.py business.py indicator_commands.py indicator_findings.py)
 stores := $(addprefix tests/test_,compaction.py delivery.py influxdb_sink.py kill.py line_protocol.py parquet_file.py \
 	parquet_sink.py power_cut.py spool.py spool_commands.py spool_faults.py spool_format.py stores.py week.py \
 	facts_against_oracle.py factstore.py kpi_findings.py partitions.py)

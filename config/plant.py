@@ -76,6 +76,12 @@ def _timezone(value: str) -> str:
     return value
 
 
+def _control(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return {"数控": "nc", "加工单元": "fmc", "无": "none", "否": "none"}.get(value.strip(), value.strip().lower())
+
+
 def _of_a_day(value: int) -> int:
     if 86_400_000_000_000 % value:
         raise ValueError("does not divide a day; write such as 15min, 30min or 1h")
@@ -283,7 +289,9 @@ class Asset(Model):
     """生产设备: counts in the equipment networking rate."""
     key_equipment: YesNo = False
     key_process: YesNo = False
-    control: Literal["cnc", "nc", "dnc", "fmc", "plc", "dcs", "pcs", "none"] = "none"
+    control: Annotated[Literal["cnc", "nc", "dnc", "fmc", "plc", "dcs", "pcs", "none"], BeforeValidator(_control)] = (
+        "none"
+    )
     digital: YesNo = False
     ideal_cycle: float | None = Field(default=None, gt=0)
     """Planned run time per item of the default product [s]."""

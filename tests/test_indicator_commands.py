@@ -68,7 +68,7 @@ def test_a_missing_value_says_what_to_write_where(plant):
     [(("--compare", "year"), "2024-04-01T00:00:00+08:00"), (("--compare", "previous"), "2025-01-01T00:00:00+08:00")],
 )
 def test_a_period_is_compared_with_the_one_before_or_a_year_ago(plant, words, before):
-    (one,) = [c for c in told(plant, *words, period=QUARTER)["comparisons"] if c["kpi"] == "oee"]
+    (one,) = [c for c in told(plant, "--asset", "works", *words, period=QUARTER)["comparisons"] if c["kpi"] == "oee"]
     assert one["before"]["start"] == before
     assert one["after"]["start"] == "2025-04-01T00:00:00+08:00"
 

@@ -12,17 +12,18 @@ from click.testing import CliRunner
 
 from config import exits
 from config.approvals import approve
-from config.business import declarations
+from config.business import declarations, unfit
 from config.cells import number_cell
 from config.load import load_plant
+from config.measures import measure_of
 from config.plant import Asset, Plant, Point
 from config.registers import Loop, Meter
-from kpis.indicators import carbon, control, energy, resources
+from kpis.indicators import carbon, control, energy, pieces, resources
 from kpis.indicators.base import Amount, Figure, Input, Member, counts_members
 from kpis.indicators.catalogue import indicator
 from kpis.indicators.rubrics.view import value_of
 from plantproof import cli
-from tests.assessed_plant import ASSETS, NETWORKED, write
+from tests.assessed_plant import ASSETS, BUSINESS, NETWORKED, write
 from tests.declaring import YEAR, declared, facts, found, grounds
 from tests.test_assessment import APPROVED_AT
 
@@ -211,3 +212,84 @@ def test_an_amount_in_its_own_unit_counts_before_one_in_tce_in_whatever_order_th
     works = Plant(id="works").model_copy(update={"business": [*converted, *own] if turned else [*own, *converted]})
     first, last = (dt.date(2025, month, day) for month, day in ((1, 1), (12, 31)))
     assert declarations(works).of("consumption.electricity", first, last).value == 400_000
+
+
+def test_a_level_that_the_data_refuse_can_give_no_more_than_the_level_below(tmp_path):
+    found_ = assessed(write(tmp_path / "plant", answers=f"jiangsu-index-2025,q2,3,25,{WHO}\n"), "jiangsu-index-2025")
+    # 设备联网率 is 40 %, level 3 asks for 50 %: level 2 gives less than 20; nine other items are open.
+    assert found_["most"] == pytest.approx((20 + 9 * 100) / 10)
+
+
+def test_a_comparison_is_of_the_line_that_is_asked_for(tmp_path):
+    told = json.loads(run(write(tmp_path / "plant"), "--asset", "line1", "--compare", "year", "--json").stdout)
+    assert {one["subject"] for one in told["comparisons"]} == {"line1"}
+
+
+@pytest.mark.parametrize(("word", "control_"), [("数控", "nc"), ("CNC", "cnc"), ("PLC", "plc"), ("无", "none")])
+def test_a_control_may_be_written_as_a_register_has_it(word, control_):
+    assert Asset(asset="press", control=word).control == control_
+
+
+def test_pieces_of_a_machine_before_its_use_are_no_pieces_of_the_plant():
+    assets = (Asset(asset="old"), Asset(asset="new", in_use_from=dt.date(2025, 6, 1)))
+    points_ = (Point(point="o", asset="old", role="total"), Point(point="n", asset="new", role="total"))
+    works = Plant(id="works", assets=assets, points=points_)
+    read = facts(works, YEAR, old={"total": 1000}, new={"total": 240})  # all of January
+    of_pieces = pieces.pieces(grounds(works, of_facts=read), "works")
+    assert of_pieces.value == 1000
+
+
+def test_a_line_of_which_one_machine_alone_is_metered_has_no_energy_per_piece():
+    assets = (Asset(asset="line1/a"), Asset(asset="line1/b"))
+    meter = Point(point="kwh", asset="line1/a", role="energy.electricity", unit="kWh")
+    counters = tuple(Point(point=f"{a.asset}.n", asset=a.asset, role="total") for a in assets)
+    works = Plant(id="works", assets=assets, points=(meter, *counters))
+    read = facts(works, YEAR, **{"line1/a": {"total": 10, "energy.electricity": 50}, "line1/b": {"total": 90}})
+    one = found(energy.INDICATORS, "electricity_per_piece", grounds(works, of_facts=read), "line1")
+    assert one.value is None
+    assert "line1: 1 machines count pieces without a meter (line1/b)" in one.amount.missing[0].en
+
+
+def test_a_fuel_without_a_coefficient_says_how_it_is_declared_and_needs_no_set_then():
+    with pytest.raises(ValueError, match="declare it as 其他燃料消费量"):
+        measure_of("天然气消费量")
+    gas = declared("consumption.other_fuel", 12, "tce")
+    assert list(unfit(gas, "sme-2024")) == []
+    assert found(energy.INDICATORS, "comprehensive_energy", grounds(None, gas)).value == 12
+
+
+def test_a_device_without_an_address_is_networked_by_file_alone_and_the_item_says_so(tmp_path):
+    folder = write(tmp_path / "plant")
+    table = (folder / "points.csv").read_text(encoding="utf-8")
+    unaddressed = re.sub(r"(line2/mill1,\w+),line,[^,]*,", r"\1,,,", table)
+    (folder / "points.csv").write_text(unaddressed, encoding="utf-8")
+    approve(load_plant(folder), "陈厂长", "", APPROVED_AT)
+    (q3,) = [one for one in assessed(folder, "sme-2024")["items"] if one["id"] == "q3"]
+    assert q3["status"] == "partly proven"
+    assert "1 of them have no address in the point table" in q3["missing"][0]["en"]
+
+
+def test_what_the_register_alone_says_is_proven_in_part(tmp_path):
+    folder = write(tmp_path / "plant")
+    approve(load_plant(folder), "陈厂长", "", APPROVED_AT)
+    (k1,) = [one for one in assessed(folder, "factory-kpis-2025")["items"] if one["id"] == "k1"]
+    assert k1["status"] == "partly proven"
+    assert k1["missing"][0]["zh"] == "仅凭台账，没有采集数据佐证"
+
+
+def test_the_amounts_that_a_form_asks_for_stand_beside_its_option(tmp_path):
+    found_ = assessed(write(tmp_path / "plant"), "sme-2024")
+    notes = {one["id"]: [note["zh"] for note in one["notes"]] for one in found_["items"]}
+    assert notes["q12"] == ["综合能源消费量：395.209 tce → 382.919 tce"]
+    assert notes["q14"] == ["员工人数：200 人 → 210 人", "营业收入：10000 万元 → 12000 万元"]
+
+
+def test_declared_quality_counts_where_counters_cover_too_little(tmp_path):
+    rows = "".join(f"{year},products_{kind},{count},件,质检,2026-01-10,\n" for year, kind, count in
+                   ((2024, "made", 1000), (2024, "good", 990), (2025, "made", 1000), (2025, "good", 980)))  # fmt: skip
+    folder = write(tmp_path / "plant", business=BUSINESS + rows)
+    toml = (folder / "plant.toml").read_text(encoding="utf-8")
+    (folder / "plant.toml").write_text(toml + "\n[networking]\nevidenced_share = 0.9\n", encoding="utf-8")
+    (q13,) = [one for one in assessed(folder, "sme-2024")["items"] if one["id"] == "q13"]
+    assert (q13["options"], q13["status"]) == (["降低"], "declared")
+    assert q13["notes"][0]["en"].startswith("data cover 54.")

@@ -31,7 +31,7 @@ from kpis.commands import (
 from kpis.compute import subjects_of
 from kpis.indicators import export, view
 from kpis.indicators.base import Figure
-from kpis.indicators.case import Period, Readings, case_of, compared, of_plant, subjects_with_groups
+from kpis.indicators.case import Period, Readings, case_of, compared, subjects_with_groups
 from kpis.indicators.catalogue import figures, kinds
 from kpis.indicators.comparison import RULE, Comparison, around, before, year_before
 from kpis.indicators.energy_tables import EnergyTable, table_205_1, table_205_2
@@ -175,6 +175,10 @@ def _periods(
     return period, before(plant, period) if compare_with == "previous" else None
 
 
+def _named(found: Sequence[Figure]) -> dict[str, Figure]:
+    return {f"{one.subject} {one.indicator.id}": one for one in found}
+
+
 class _Figures:
     """Figures of a period, and their changes against another one."""
 
@@ -197,8 +201,8 @@ class _Figures:
         self.changes: Mapping[str, Comparison] = {}
         self.incomparable: Mapping[str, Said] = {}
         if earlier is not None:
-            before_ = of_plant(readings.grounds(earlier))
-            self.changes, self.incomparable = compared(before_, of_plant(self.grounds))
+            earlier_ = figures(readings.grounds(earlier), list(subjects))
+            self.changes, self.incomparable = compared(_named(earlier_), _named(found))
 
     def _tables(self) -> list[EnergyTable]:
         try:

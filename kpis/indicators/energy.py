@@ -10,6 +10,7 @@ from kpis.indicators.energy_tables import table_205_1, table_205_2
 from kpis.indicators.metered import unregistered
 from kpis.indicators.pieces import pieces
 from kpis.indicators.ratios import TEN_THOUSAND
+from kpis.indicators.said import Said
 
 __all__ = ["INDICATORS", "StandardCoal", "comprehensive", "standard_coal", "table_205_1", "table_205_2"]
 
@@ -36,6 +37,8 @@ def _per_piece(grounds: Grounds, subject: str) -> Amount | None:
     energy, made = comprehensive(grounds, subject), pieces(grounds, subject)
     if energy is None or made is None:
         return None
+    if without := unmetered(grounds, subject):
+        return Amount(missing=(without,))
     return ratios.quotient(ratios.times(energy, KILOGRAMS), made)
 
 
@@ -43,8 +46,31 @@ def _electricity_per_piece(grounds: Grounds, subject: str) -> Amount | None:
     used, made = electricity(grounds, subject), pieces(grounds, subject)
     if used is None or made is None:
         return None
+    if without := unmetered(grounds, subject):
+        return Amount(missing=(without,))
     electric = ratios.flagged(ratios.of_quantity(used), unregistered(grounds.plant, used.coverage))
     return ratios.quotient(electric, made)
+
+
+def unmetered(grounds: Grounds, subject: str) -> Said | None:
+    """Return which machines of a part of the plant count pieces and have no meter; None where all have, or where a
+    meter of the part stands beside them."""
+    plant = grounds.plant
+    if subject == plant.id:
+        return None
+    metered = {point.asset for point in plant.points if point.medium is not None}
+    counting = {point.asset for point in plant.points if point.role in ("total", "good")}
+    mine = [asset for asset in grounds.assets(subject) if not asset.excluded]
+    if any(asset.asset in metered and not asset.production for asset in mine):
+        return None
+    without = [a.asset for a in mine if a.production and a.asset in counting and a.asset not in metered]
+    if not without:
+        return None
+    named = ", ".join(without[:5])
+    return Said(
+        f"{subject}: {len(without)} machines count pieces without a meter ({named}); meter them, or the whole line",
+        f"{subject}：{len(without)} 台设备有产量而无能源计量（{named}）；请为其加装计量，或按整线计量",
+    )
 
 
 _indicator = partial(

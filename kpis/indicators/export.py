@@ -18,7 +18,8 @@ _INPUT = ("name", "value", "unit", "origin", "period", "declared_by", "declared_
 _PERIOD = ("start", "end")
 ENDINGS = (".json", ".csv", ".xlsx")
 HEADS: Mapping[str, str] = {
-    "subject": "对象", "kpi": "指标编号", "title_zh": "指标名称", "title": "名称", "value": "数值",
+    "subject": "对象", "kpi": "指标编号", "title_zh": "指标名称", "title": "名称", "rubric": "评分细则", "document": "文号", "total": "总分", "percent": "目标（%）", "year": "年份", "more": "还差",
+    "proven": "已证实", "partly proven": "部分证实", "declared": "自行申报", "not assessable": "暂不能评定",  "value": "数值",
     "unit": "单位", "numerator": "分子", "denominator": "分母", "coverage": "数据覆盖", "start": "期间起",
     "end": "期间止", "evidence": "证据类别", "rule": "规则", "flags": "标记", "missing": "还缺什么",
     "refused": "不予采信原因", "name": "名称", "origin": "数据来源", "period": "期间", "declared_by": "填报人",
@@ -56,7 +57,8 @@ def _one(tables: Mapping[str, pl.DataFrame], rubrics: bool) -> pl.DataFrame:
     """Return the table of figures, or the items of all rubrics under each other."""
     if not rubrics:
         return tables["indicators"]
-    named = [table.select(pl.lit(name).alias("rubric"), pl.all()) for name, table in tables.items()]
+    items = {name: table for name, table in tables.items() if name not in ("summary", "targets")}
+    named = [table.select(pl.lit(name).alias("rubric"), pl.all()) for name, table in items.items()]
     return pl.concat(named, how="diagonal_relaxed")
 
 
@@ -68,13 +70,15 @@ def _headed(table: pl.DataFrame, lang: Lang) -> pl.DataFrame:
 def frames(told: Mapping[str, Any], lang: Lang) -> dict[str, pl.DataFrame]:
     """Return flat tables by name: figures with their inputs, members and devices, or the items of each rubric."""
     if "rubrics" in told:
-        found = {}
+        found = {"summary": _frame([_whole(rubric) for rubric in told["rubrics"]])}
         for rubric in told["rubrics"]:
             found[rubric["rubric"]] = _frame([_item(one, lang) for one in [*rubric["items"], *rubric["scenes"]]])
             conditions = [(g["grade"], one) for g in rubric["grades"] for one in g["conditions"]]
             if conditions:
                 rows = [{"grade": grade, **_item(one, lang)} for grade, one in conditions]
                 found[f"{rubric['rubric']} grades"] = _frame(rows)
+        targets = told["targets"]["targets"]
+        found["targets"] = _frame([_target(one) for one in targets])
         return {name: table for name, table in found.items() if table.height}
     results = told["results"]
     return {
@@ -90,6 +94,18 @@ def frames(told: Mapping[str, Any], lang: Lang) -> dict[str, pl.DataFrame]:
         **({"comparisons": _frame([_compared(one) for one in told["comparisons"]])} if told["comparisons"] else {}),
         **{name: pl.DataFrame(rows) for name, rows in told["tables"].items() if rows},
     }
+
+
+def _whole(rubric: Mapping[str, Any]) -> dict[str, Any]:
+    by_status = rubric["by_status"] or {}
+    named = ("rubric", "title", "document", "start", "end", "total", "most", "grade")
+    return {name: rubric[name] for name in named} | {status: by_status.get(status) for status in STATUSES}
+
+
+def _target(one: Mapping[str, Any]) -> dict[str, Any]:
+    figure, gap = one["figure"] or {}, one["gap"] or {}
+    counts = {name: figure.get(name) for name in ("value", "numerator", "denominator")}
+    return {"title": one["title"], "percent": one["percent"], "year": one["year"], **counts, "more": gap.get("more")}
 
 
 def _of(one: Mapping[str, Any]) -> dict[str, Any]:

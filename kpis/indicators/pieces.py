@@ -6,6 +6,7 @@ import polars as pl
 
 from config.schema import MICRO
 from kpis.indicators.base import Amount, Grounds, Input
+from kpis.indicators.counting import in_use
 from kpis.indicators.declared import period_text, stated
 from kpis.indicators.ratios import of_stated
 
@@ -30,7 +31,7 @@ def pieces(grounds: Grounds, subject: str) -> Amount | None:
 def _counted(grounds: Grounds, subject: str) -> dict[str, int]:
     """Return what the counters of each production asset that counts say [1e-6 pieces]."""
     assets = [a.asset for a in grounds.assets(subject) if a.production and not a.excluded]
-    rows = grounds.facts.filter(pl.col("asset").is_in(assets))
+    rows = in_use(grounds.plant, grounds.facts).filter(pl.col("asset").is_in(assets))
     known = rows.group_by("asset", maintain_order=True).agg(
         pl.when(pl.col("total").is_not_null().all()).then(pl.col("total").cast(pl.Int128).sum())
     )

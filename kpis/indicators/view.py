@@ -64,7 +64,7 @@ def table(plant: Plant, found: Sequence[Figure], period: tuple[int, int], lang: 
             shown.add_section()
         last = one.subject
         cells = (name_of(one, lang), _value(one, lang), _counts(one), _coverage(one), _origin(one, lang))
-        shown.add_row(one.subject, *cells, one.rule)
+        shown.add_row(one.subject, *cells, "\n".join([one.rule, *one.amount.flags]))
     return shown
 
 
@@ -109,11 +109,17 @@ def comparison_table(plant: Plant, changes: Iterable[Comparison], lang: Lang) ->
         ends = [[(f.start, f.end) for f in side] for side in zip(*((c.before, c.after) for c in listed), strict=True)]
         spans = [told_period(plant, min(side), lang) for side in ends]  # devices may be judged by less of the period
         shown.title = Said(f"{spans[1]} compared with {spans[0]}", f"{spans[1]}，对比 {spans[0]}").into(lang)
-    for name in ("indicator", "before", "now", "change"):
-        shown.add_column(_HEADS[name].into(lang), justify="left" if name == "indicator" else "right")
+    for name in ("subject", "indicator", "before", "now", "change"):
+        shown.add_column(_HEADS[name].into(lang), justify="left" if name in ("subject", "indicator") else "right")
     for one in listed:
         if one.before.value is not None or one.after.value is not None:
-            shown.add_row(name_of(one.after, lang), value_of(one.before), value_of(one.after), change_of(one, lang))
+            shown.add_row(
+                one.after.subject,
+                name_of(one.after, lang),
+                value_of(one.before),
+                value_of(one.after),
+                change_of(one, lang),
+            )
     return shown
 
 

@@ -28,7 +28,7 @@ LEFT_OUT = Said("not involved: its weight goes to the others in equal parts", "�
 
 
 def assess(case: Case, rubric: Rubric) -> Assessment:
-    """Return an index's assessment: `total` if what is open gave 0, `most` if it gave 100."""
+    """Return an index's assessment: `total` if what is open gave 0, `most` if it gave all that it still can."""
     answers = given(case.grounds.plant, rubric)
     faults = list(answers.unknown)
 
@@ -38,7 +38,7 @@ def assess(case: Case, rubric: Rubric) -> Assessment:
     listed = [taken(one, case, item, answers.of.get(item.id), faults) for item in rubric.items]
     involved = [found for found in listed if found.met is not False]
     low = composite([found.score or Fraction(0) for found in involved])
-    high = composite([HUNDRED if found.score is None else found.score for found in involved])
+    high = composite([(found.most or HUNDRED) if found.score is None else found.score for found in involved])
     return Assessment(rubric=rubric, items=listed, total=low, most=high, faults=faults)
 
 
@@ -50,7 +50,7 @@ def _item(case: Case, rubric: Rubric, item: Item, answer: Answer | None) -> Asse
             en = f"{item.id}: 不涉及 is no answer to {item.title}; write a level, 1 to {len(item.options)}"
             raise ScoreError(en, f"本项不能填“不涉及”；请填写等级 1～{len(item.options)}")
         return Assessed(of=item, status="declared", met=False, answer=answer, notes=[LEFT_OUT])
-    found = _ladder(case, item, answer)
+    found = _ladder(case, rubric, item, answer)
     if answer is None or not found.chosen:
         return found
     if answer.score is None:
@@ -73,7 +73,7 @@ def _unscored(item: Item, answer: Answer | None) -> Assessed:
     return Assessed(of=item, status="declared", score=Fraction(answer.score), answer=answer)
 
 
-def _ladder(case: Case, item: Item, answer: Answer | None) -> Assessed:
+def _ladder(case: Case, rubric: Rubric, item: Item, answer: Answer | None) -> Assessed:
     """Return the level that a plant names, unless the data refuse it or one below it."""
     asked = level(item, answer, len(item.options)) if answer is not None else len(item.options)
     if asked == 0:
@@ -89,7 +89,8 @@ def _ladder(case: Case, item: Item, answer: Answer | None) -> Assessed:
         holds, told = checked(case, option.check)
         if holds is False:
             gap = _to(case, option.check)
-            return _refused(item, answer, number, told, proven, gap)
+            most = Fraction(max(band.high for band in rubric.bands if band.level == number - 1))
+            return _refused(item, answer, number, told, proven, gap, most)
         (proven if holds else open_ones).append(told)
     if answer is None:
         return Assessed(of=item, status="not assessable", notes=proven, missing=[*open_ones, _no_answer(item)])
@@ -103,11 +104,18 @@ def _ladder(case: Case, item: Item, answer: Answer | None) -> Assessed:
 
 
 def _refused(
-    item: Item, answer: Answer | None, number: int, told: Said, proven: Sequence[Said], gap: Gap | None
+    item: Item,
+    answer: Answer | None,
+    number: int,
+    told: Said,
+    proven: Sequence[Said],
+    gap: Gap | None,
+    most: Fraction,
 ) -> Assessed:
     en = f"level {number} and those above it are not open: {told.en}; declare level {number - 1} at most"
     zh = f"第 {number} 级及以上不成立：{told.zh}；最高可申报第 {number - 1} 级"
-    return Assessed(of=item, status="not assessable", answer=answer, notes=proven, missing=[Said(en, zh)], gap=gap)
+    return Assessed(of=item, status="not assessable", answer=answer, notes=proven, missing=[Said(en, zh)], gap=gap,
+                    most=most)  # fmt: skip
 
 
 def checked(case: Case, check: Check) -> tuple[bool | None, Said]:
