@@ -18,18 +18,19 @@ _INPUT = ("name", "value", "unit", "origin", "period", "declared_by", "declared_
 _PERIOD = ("start", "end")
 ENDINGS = (".json", ".csv", ".xlsx")
 HEADS: Mapping[str, str] = {
-    "subject": "对象", "kpi": "指标编号", "title_zh": "指标名称", "title": "名称", "rubric": "评分细则", "document": "文号", "total": "总分", "percent": "目标（%）", "year": "年份", "more": "还差",
-    "proven": "已证实", "partly proven": "部分证实", "declared": "自行申报", "not assessable": "暂不能评定",  "value": "数值",
-    "unit": "单位", "numerator": "分子", "denominator": "分母", "coverage": "数据覆盖", "start": "期间起",
-    "end": "期间止", "evidence": "证据类别", "rule": "规则", "flags": "标记", "missing": "还缺什么",
-    "refused": "不予采信原因", "name": "名称", "origin": "数据来源", "period": "期间", "declared_by": "填报人",
-    "declared_at": "填报日期", "attachment": "附件", "attachment_sha256": "附件校验值", "id": "编号",
-    "counted": "计入", "met": "满足", "reason": "原因", "item": "题号", "line": "原文行号",
-    "status": "评定状态", "chosen": "采信选项", "options": "选项内容", "points": "得分", "most": "满分",
-    "answer": "填报答案", "grounds": "依据", "grade": "等级", "kind": "设备类型", "asset": "设备编号",
-    "excluded": "不计入原因", "connectable": "可联网", "connected": "已连通", "evidenced": "已证实联网",
-    "share": "计划时间内数据占比", "first_good": "首个有效数据", "last_good": "最后有效数据",
-    "roles": "有效点位角色",
+    "subject": "对象", "kpi": "指标编号", "title_zh": "指标名称", "title": "名称", "rubric": "评分细则",
+    "document": "文号", "total": "总分", "percent": "目标（%）", "year": "年份", "more": "还差",
+    "proven": "已证实", "partly proven": "部分证实", "declared": "自行申报", "not assessable": "暂不能评定",
+    "value": "数值", "unit": "单位", "numerator": "分子", "denominator": "分母", "coverage": "数据覆盖",
+    "start": "期间起", "end": "期间止", "evidence": "证据类别", "rule": "规则", "flags": "标记",
+    "missing": "还缺什么", "refused": "不予采信原因", "name": "名称", "origin": "数据来源", "period": "期间",
+    "declared_by": "填报人", "declared_at": "填报日期", "attachment": "附件",
+    "attachment_sha256": "附件校验值", "id": "编号", "counted": "计入", "met": "满足", "reason": "原因",
+    "item": "题号", "line": "原文行号", "status": "评定状态", "chosen": "采信选项", "options": "选项内容",
+    "points": "得分", "most": "满分", "answer": "填报答案", "grounds": "依据", "grade": "等级",
+    "kind": "设备类型", "asset": "设备编号", "excluded": "不计入原因", "connectable": "可联网",
+    "connected": "已连通", "evidenced": "已证实联网", "share": "计划时间内数据占比",
+    "first_good": "首个有效数据", "last_good": "最后有效数据", "roles": "有效点位角色",
 }  # fmt: skip
 """Heads of a workbook in Chinese."""
 
