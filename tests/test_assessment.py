@@ -4,6 +4,7 @@ import datetime as dt
 import functools
 import json
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ from config import exits
 from config.approvals import approve
 from config.load import load_plant
 from config.rubrics import load_rubric, rubric_ids
+from kpis.indicators.base import Amount, Figure
 from kpis.indicators.catalogue import INDICATORS
 from kpis.indicators.rubrics.findings import KINDS
+from kpis.indicators.rubrics.index import checked
+from kpis.indicators.rubrics.result import Case
 from plantproof import cli
 from tests.assessed_plant import BUSINESS, write
 
@@ -363,3 +367,33 @@ def test_devices_are_listed_by_name_with_their_three_states():
     rates = {r["kpi"]: r["numerator"] for r in told["results"] if r["subject"] == "works"}
     kinds = ("connectable", "connected", "networking")
     assert [rates[f"equipment_{kind}_rate"] for kind in kinds] == [6, 5, 4]
+
+
+def rate(name, n, whole):
+    """A figure of n of N."""
+    of = next(one for one in INDICATORS if one.id == name)
+    amount = Amount(numerator=Fraction(n), denominator=Fraction(whole))
+    return Figure(indicator=of, subject="works", start=0, end=1, amount=amount, value=Fraction(n, whole))
+
+
+@pytest.mark.parametrize(
+    ("level", "name", "n", "whole", "holds"),
+    [
+        (2, "key_process_nc_rate", 3, 10, False),  # 30.0 % is not 大于30%
+        (2, "key_process_nc_rate", 301, 1000, True),
+        (3, "equipment_networking_rate", 10, 20, True),  # 50.0 % is 50%以上, read inclusively
+        (3, "equipment_networking_rate", 499, 1000, False),
+    ],
+)
+def test_the_checked_levels_of_the_jiangsu_index_at_their_edges(level, name, n, whole, holds):
+    check = load_rubric("jiangsu-index-2025").item("q2").options[level - 1].check
+    case = Case(None, {name: rate(name, n, whole)}, {}, {}, {}, None)
+    assert checked(case, check)[0] is holds
+    assert check.indicator == name
+
+
+def test_a_figure_that_cannot_be_computed_leaves_a_level_unchecked():
+    check = load_rubric("jiangsu-index-2025").item("q2").options[1].check
+    holds, told = checked(Case(None, {}, {}, {}, {}, None), check)
+    assert holds is None
+    assert told.en == "key_process_nc_rate > 30 % could not be checked"
