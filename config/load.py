@@ -248,6 +248,9 @@ class _Loader:
         """Return the rows of a table that is read where the plant names it, or has one by its usual name."""
         file = plant.get(name, f"{name}.csv")
         wanted = name in plant or (self.root / file).exists()
+        if not wanted and (self.root / f"{name}.xlsx").exists():
+            rule, hint = "is not read: plant.toml does not name it", f'write {name} = "{name}.xlsx" under [plant]'
+            self._fault(f"{name}.xlsx", "file", f"{name}.xlsx", rule, hint)
         return tuple(self._rows(TABLES[name][0], file, *TABLES[name][1:])) if wanted else ()
 
     def _points(self, file: object) -> Iterator[Point]:

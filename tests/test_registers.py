@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from config import exits
+from config.faults import ConfigError
 from config.load import load_plant
 from config.plant import Asset
 from config.registers import Loop, Meter, Process
@@ -191,3 +192,12 @@ def test_every_chinese_head_of_a_register_has_a_row_in_the_docs():
     (_, *rows), *_ = tables(section(CONFIGURATION, "Chinese heads of one table"))
     told = [(table.strip("`").removesuffix(".csv"), head.strip("`"), column.strip("`")) for table, head, column in rows]
     assert sorted(told) == sorted((table, head, column) for table, of in HEADS.items() for head, column in of.items())
+
+
+def test_a_workbook_that_plant_toml_does_not_name_is_told_and_not_passed_over(tmp_path):
+    (tmp_path / "plant.toml").write_text('version = 1\n[plant]\nid = "works"\n', encoding="utf-8")
+    (tmp_path / "assets.csv").write_text("asset\npress\n", encoding="utf-8")
+    (tmp_path / "points.csv").write_text("point,asset\n", encoding="utf-8")
+    (tmp_path / "business.xlsx").write_bytes(b"PK")
+    with pytest.raises(ConfigError, match=r'business\.xlsx.*write business = "business\.xlsx" under \[plant\]'):
+        load_plant(tmp_path)
