@@ -29,7 +29,7 @@ from kpis.commands import (
     window_of,
 )
 from kpis.compute import subjects_of
-from kpis.indicators import export, view
+from kpis.indicators import export, objects, view
 from kpis.indicators.base import Figure
 from kpis.indicators.case import Period, Readings, case_of, compared, subjects_with_groups
 from kpis.indicators.catalogue import figures, kinds
@@ -215,10 +215,10 @@ class _Figures:
         """Return all as plain data."""
         plant = self.grounds.plant
         return {
-            "results": [view.as_object(plant, one) for one in self.found],
+            "results": [objects.figure_object(plant, one) for one in self.found],
             "devices": self.grounds.devices.to_dicts(),
-            "comparisons": [view.comparison_object(plant, one) for one in self.changes.values()],
-            "kinds": [{"kind": kind, **view.as_object(plant, one)} for kind, one in self.kinds],
+            "comparisons": [objects.comparison_object(plant, one) for one in self.changes.values()],
+            "kinds": [{"kind": kind, **objects.figure_object(plant, one)} for kind, one in self.kinds],
             "tables": {one.id: one.frame().to_dicts() for one in self.tables},
             "incomparable": {name: {"en": said.en, "zh": said.zh} for name, said in self.incomparable.items()},
         }
@@ -252,8 +252,8 @@ class _Rubrics:
 
     def data(self) -> dict[str, Any]:
         """Return all as plain data."""
-        told = [view.assessment_object(self.case, one) for one in self.held]
-        return {"rubrics": told, "targets": view.assessment_object(self.case, self.targets)}
+        told = [objects.assessment_object(self.case, one) for one in self.held]
+        return {"rubrics": told, "targets": objects.assessment_object(self.case, self.targets)}
 
     def show(self, lang: Lang) -> None:
         """Print all as tables."""

@@ -14,7 +14,7 @@ from kpis.compute import Basis, Window, results, subjects_of
 from kpis.factstore import amounts_of
 from kpis.indicators.case import Readings, subjects_with_groups
 from kpis.indicators.catalogue import figures
-from kpis.indicators.view import as_object
+from kpis.indicators.objects import figure_object
 from kpis.stores import Store, StoreError, opened
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ def make_app(plant: Plant, place: Path | Store) -> FastAPI:
         subjects = subjects_with_groups(plant, checked(asset) if asset else [], subjects_of(plant))
         grounds = _said(lambda: Readings(plant, store).grounds((first, last)))
         found = figures(grounds, subjects)
-        return {"results": [as_object(plant, one) for one in found], "devices": grounds.devices.to_dicts()}
+        return {"results": [figure_object(plant, one) for one in found], "devices": grounds.devices.to_dicts()}
 
     return app
 
