@@ -21,6 +21,7 @@ from config.registers import Loop, Meter
 from kpis.indicators import carbon, control, energy, pieces, resources
 from kpis.indicators.base import Amount, Figure, Input, Member, counts_members
 from kpis.indicators.catalogue import indicator
+from kpis.indicators.energy_tables import table_205_1
 from kpis.indicators.rubrics.view import value_of
 from plantproof import cli
 from tests.assessed_plant import ASSETS, BUSINESS, NETWORKED, write
@@ -293,3 +294,16 @@ def test_declared_quality_counts_where_counters_cover_too_little(tmp_path):
     (q13,) = [one for one in assessed(folder, "sme-2024")["items"] if one["id"] == "q13"]
     assert (q13["options"], q13["status"]) == (["降低"], "declared")
     assert q13["notes"][0]["en"].startswith("data cover 54.")
+
+
+def test_a_medium_that_was_bought_and_not_used_has_its_row_in_205_1_whatever_unit_it_is_declared_in():
+    rows = (
+        declared("purchased.anthracite", 20, "t"),
+        declared("purchased.lignite", "4.286", "tce", factors="sme-2024"),
+    )
+    used = declared("consumption.electricity", 310, "万kWh")
+    table = table_205_1(grounds(None, *rows, used)).frame()
+    bought = dict(table.select("甲 能源名称", "2 购进量：实物量").rows())
+    assert bought["原煤(无烟煤)"] == "20"
+    assert bought["原煤（褐煤）"] == "10"  # 4.286 tce at 0.4286 tce/t
+    assert table["5 工业生产消费"].to_list()[-1] == "380.99"

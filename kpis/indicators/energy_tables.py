@@ -5,7 +5,7 @@ names column 5 of 205-1 and columns 11 and 12 of 205-2; the other heads are thos
 reproduced, and a cell that nothing says stays empty.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,6 +17,7 @@ from kpis.indicators.consumption import USES, Amounts, amounts
 from kpis.indicators.declared import stated
 
 TCE = "吨标准煤"
+TCE_UNIT = "tce"
 _UNITS_ZH = {"t": "吨", "kWh": "千瓦时", "m3": "立方米", "GJ": "百万千焦", "tce": TCE}
 _HEADS_205_1 = (
     ("甲", "能源名称"), ("乙", "计量单位"), ("丙", "代码"), ("1", "期初库存量"), ("2", "购进量：实物量"),
@@ -78,7 +79,7 @@ def table_205_1(grounds: Grounds) -> EnergyTable:
             "2": _in_unit(_bought(grounds, medium), factor), "5": _of(consumed, medium, factor),
             "10": Fraction(factor.factor), "丁": Fraction(factor.factor),
         })
-        for medium, factor in _factors(factors, (consumed,))
+        for medium, factor in _factors(factors, (consumed,), _purchased(grounds))
     ]  # fmt: skip
     return _table("205-1", rows, {"5": consumed}, factors)
 
@@ -100,9 +101,9 @@ def table_205_2(grounds: Grounds) -> EnergyTable:
     return _table("205-2", rows, {"2": columns["2"], "11": columns["11"], "12": columns["12"]}, factors)
 
 
-def _factors(factors: FactorSet, sides: Sequence[Amounts]) -> list[tuple[str, Factor]]:
-    """Return the media that any of the sides speaks of, in the order of the set."""
-    named = {medium for side in sides for medium in side.quantities}
+def _factors(factors: FactorSet, sides: Sequence[Amounts], more: Collection[str] = ()) -> list[tuple[str, Factor]]:
+    """Return the media that any of the sides speaks of, and more of them, in the order of the set."""
+    named = {*more, *(medium for side in sides for medium in side.quantities)}
     return [(medium, factor) for medium, factor in factors.factors.items() if medium in named]
 
 
@@ -110,6 +111,12 @@ def _of(side: Amounts, medium: str, factor: Factor) -> Fraction | None:
     """Return a medium's amount in the row's unit, from its part in standard coal."""
     part = side.parts.get(medium)
     return None if part is None else part / Fraction(factor.factor)
+
+
+def _purchased(grounds: Grounds) -> list[str]:
+    """Return the media of which a purchase is declared for the period."""
+    named = [measure.partition(".")[2] for measure in grounds.declared.rows if measure.startswith("purchased.")]
+    return [medium for medium in named if _bought(grounds, medium) is not None]
 
 
 def _bought(grounds: Grounds, medium: str) -> tuple[Fraction, str] | None:
@@ -122,7 +129,7 @@ def _in_unit(found: tuple[Fraction, str] | None, factor: Factor) -> Fraction | N
     if found is None:
         return None
     value, unit = found
-    each = factor.per_canonical(unit)
+    each = Fraction(1) if unit == TCE_UNIT else factor.per_canonical(unit)
     return None if each is None else value * each / Fraction(factor.factor)
 
 
