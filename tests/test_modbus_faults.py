@@ -188,7 +188,7 @@ async def flows(agent, patience=30.0):
     return time.monotonic() - began
 
 
-async def answers(agent, bank, name, patience=10.0):
+async def answers(agent, bank, name, patience=30.0):
     """Wait until a point's value is of a question that was asked after now."""
     begun = len(bank.asked)
     position = [p.point for p in agent.points].index(name)

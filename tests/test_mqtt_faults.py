@@ -68,7 +68,7 @@ def link(agent):
     return agent.status.sources["q"]
 
 
-async def up(agent, patience=10.0):
+async def up(agent, patience=30.0):
     await until(lambda: "q" in agent.status.sources and link(agent).state == "connected", patience)
 
 

@@ -536,7 +536,7 @@ def test_an_agent_on_a_disk_that_others_filled_goes_on_alone_once_there_is_room(
                 else:
                     await until(lambda: not agent.status.report()["healthy"])
                 (disk / "others").unlink()
-                await until(lambda: agent.status.report()["healthy"] and sink.caught_up, patience=10)
+                await until(lambda: agent.status.report()["healthy"] and sink.caught_up)
                 last = agent.spool.last
                 await until(lambda: agent.spool.last > last + 20)
         return plant
