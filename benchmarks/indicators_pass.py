@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.kpi_lake import DAY_S, POINTS, SECOND, START, plant_of, write_lake
-from benchmarks.kpi_pass import COLUMNS, DAY_NS, Figures, Run
+from benchmarks.kpi_pass import COLUMNS, DAY_NS, Figures, Run, peak, rounds, seconds
 from collector.sinks.parquet_file import Writer
 from config.lakefiles import file_name
 from config.plant import Plant
@@ -30,7 +30,6 @@ from kpis.indicators.networking import devices_of_store
 DAYS, MACHINES = 10, 20
 FLAT_DAYS, FLAT_MACHINES = 60, 5
 """The longer period over which memory must stay as it is, and how many machines then."""
-ROUNDS = 3
 HEARTBEAT_S = 60
 SILENT_ROWS = len(POINTS) * DAY_S // HEARTBEAT_S
 """Rows a day of the machine that never answers."""
@@ -89,9 +88,7 @@ def _run(name: str, lake: Path, machines: int, days: int) -> None:
     began, cpu = time.perf_counter(), time.process_time()
     CONTENDERS[name](plant, lake, days)
     took, cpu = time.perf_counter() - began, time.process_time() - cpu
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    print(json.dumps([took, cpu, peak * 1024 / 1e9]))
+    print(json.dumps([took, cpu, peak()]))
 
 
 def measure(days: int = DAYS, machines: int = MACHINES, flat: tuple[int, int] = (FLAT_DAYS, FLAT_MACHINES)) -> Figures:
@@ -116,15 +113,8 @@ def measure(days: int = DAYS, machines: int = MACHINES, flat: tuple[int, int] = 
 
 def of_lake(lake: Path, days: int, machines: int) -> Figures:
     """Return every contender's figures on a lake."""
-    runs: dict[str, list[Run]] = {name: [] for name in CONTENDERS}
-    for _ in range(ROUNDS):
-        for name, done in runs.items():
-            done.append(alone(name, lake, machines, days))
-    best = {name: min(run.took for run in done) for name, done in runs.items()}
-    rows = f"{machines * len(POINTS) * days * DAY_S + SILENT_ROWS * days:,} samples"
-    figures: Figures = {
-        name: (took, "s", f"{rows}, {min(run.cpu for run in runs[name]):.1f} s of CPU") for name, took in best.items()
-    }
+    runs = rounds(CONTENDERS, lambda name: alone(name, lake, machines, days))
+    figures, best = seconds(runs, (machines * len(POINTS) * DAY_S + SILENT_ROWS) * days)
     figures["device list / plain scan"] = (best["device list"] / best["plain scan"], "", "2.5 to reach")
     for name, done in runs.items():
         figures[f"{name}: peak of memory"] = (max(run.peak for run in done), "GB", "")

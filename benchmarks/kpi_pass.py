@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -198,12 +198,10 @@ def _run(name: str, lake: Path, machines: int, days: int, sums: Path) -> None:
     began, cpu = time.perf_counter(), time.process_time()
     found = CONTENDERS[name](plant, lake, days)
     took, cpu = time.perf_counter() - began, time.process_time() - cpu
-    # The peak of this process alone; getrusage knows that of the process that started it as well.
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    most = peak()
     if found is not None:
         found.write_parquet(sums)
-    print(json.dumps([took, cpu, peak * 1024 / 1e9]))
+    print(json.dumps([took, cpu, most]))
 
 
 def measure(days: int = DAYS, machines: int = MACHINES, flat: tuple[int, int] = (FLAT_DAYS, FLAT_MACHINES)) -> Figures:
@@ -221,17 +219,32 @@ def measure(days: int = DAYS, machines: int = MACHINES, flat: tuple[int, int] = 
         return figures | new_day(Path(folder))
 
 
-def of_lake(lake: Path, days: int, machines: int) -> Figures:
-    """Return every contender's figures on a lake."""
-    runs: dict[str, list[Run]] = {name: [] for name in CONTENDERS}
+def rounds(contenders: Iterable[str], run: Callable[[str], Run]) -> dict[str, list[Run]]:
+    """Return ROUNDS runs of each contender, taken in turn."""
+    runs: dict[str, list[Run]] = {name: [] for name in contenders}
     for _ in range(ROUNDS):
         for name, done in runs.items():
-            done.append(alone(name, lake, machines, days))
+            done.append(run(name))
+    return runs
+
+
+def seconds(runs: Mapping[str, Sequence[Run]], rows: int) -> tuple[Figures, dict[str, float]]:
+    """Return each contender's best time as a figure, and alone [s]; rows: samples that each looked at."""
     best = {name: min(run.took for run in done) for name, done in runs.items()}
-    rows = f"{machines * len(POINTS) * days * DAY_S:,} samples"
-    figures: Figures = {
-        name: (took, "s", f"{rows}, {min(run.cpu for run in runs[name]):.1f} s of CPU") for name, took in best.items()
-    }
+    cpu = {name: min(run.cpu for run in done) for name, done in runs.items()}
+    return {name: (took, "s", f"{rows:,} samples, {cpu[name]:.1f} s of CPU") for name, took in best.items()}, best
+
+
+def peak() -> float:
+    """Return the peak of this process alone [GB]; getrusage knows that of the process that started it as well."""
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024 / 1e9
+
+
+def of_lake(lake: Path, days: int, machines: int) -> Figures:
+    """Return every contender's figures on a lake."""
+    runs = rounds(CONTENDERS, lambda name: alone(name, lake, machines, days))
+    figures, best = seconds(runs, machines * len(POINTS) * days * DAY_S)
     figures["lake to facts / plain scan"] = (best["lake to facts"] / best["plain scan"], "", "2.5 to reach")
     for name, goal in GOALS.items():
         figures[f"{name} / lake to facts"] = (best[name] / best["lake to facts"], "", goal)

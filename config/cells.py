@@ -1,5 +1,6 @@
 """What people write into cells as numbers and dates, and what spreadsheets make of it: read exactly, or not at all."""
 
+import contextlib
 import datetime as dt
 import re
 from decimal import Decimal
@@ -87,6 +88,19 @@ def is_date(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def instant_cell(value: object) -> dt.datetime:
+    """Return the instant that a cell spells; Excel saves 2026-03-01T08:00 as 2026/3/1 8:00."""
+    if isinstance(value, dt.datetime):
+        return value
+    parts = re.fullmatch(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[T ](\d{1,2})(:.+))?", str(value))
+    if parts is not None:
+        year, month, day, hour, rest = parts.groups()
+        with contextlib.suppress(ValueError):
+            return dt.datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}T{hour or '0':0>2}{rest or ':00'}")
+    hint = "write such as 2026-03-01T08:00:00+08:00, or 2026-03-01 08:00 in the plant's time"
+    raise ValueError(f"is no date with a time of day; {hint}")
 
 
 Number = Annotated[Decimal, BeforeValidator(number_cell)]

@@ -1,7 +1,5 @@
-"""What the cells of registers and tables hold: ids, yes and no, instants, and the base of all models."""
+"""Fields of all models: ids, yes and no, and their base."""
 
-import contextlib
-import datetime as dt
 import re
 from typing import Annotated
 
@@ -23,19 +21,6 @@ def _yes_no(value: object) -> object:
             raise ValueError("is neither yes nor no; write one of them")
         return words[value.strip().lower()]
     return value
-
-
-def instant_cell(value: object) -> dt.datetime:
-    """Return the instant that a cell spells; Excel saves 2026-03-01T08:00 as 2026/3/1 8:00."""
-    if isinstance(value, dt.datetime):
-        return value
-    parts = re.fullmatch(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[T ](\d{1,2})(:.+))?", str(value))
-    if parts is not None:
-        year, month, day, hour, rest = parts.groups()
-        with contextlib.suppress(ValueError):
-            return dt.datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}T{hour or '0':0>2}{rest or ':00'}")
-    hint = "write such as 2026-03-01T08:00:00+08:00, or 2026-03-01 08:00 in the plant's time"
-    raise ValueError(f"is no date with a time of day; {hint}")
 
 
 Id = Annotated[str, AfterValidator(_path_id)]

@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from config.cells import Date
+from config.cells import Date, instant_cell
 from config.factors import coal_factors, grid_factor
-from config.fields import Id, Model, YesNo, instant_cell
+from config.fields import Id, Model, YesNo
 from config.registers import Answer, Declared, Loop, Meter, Process, SqlSource
 from config.units import METER_UNITS, Unit, parse_duration, parse_size
 

@@ -155,6 +155,19 @@ def checked_subjects(plant: Plant, subjects: tuple[str, ...]) -> list[str]:
     return list(subjects) or known
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what can go wrong with the file of --out into what a person reads."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written ({error}); name another --out") from error
+    except ModuleNotFoundError as error:
+        raise click.ClickException('.xlsx is an extra; install it with: pip install "plantproof[kpi]"') from error
+
+
 class WithVerbs(click.Group):
     """A command that takes arguments of its own, unless its first word is one of its verbs.
 
@@ -243,14 +256,8 @@ def kpi(
     rows = results(loaded, basis, Window(first, last, by), chosen)
     rows = rows.filter(pl.col("kpi").is_in(list(wanted))) if wanted else rows
     if out is not None:
-        try:
+        with writing(out):
             output.write(loaded, rows, out)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
-        except OSError as error:
-            raise click.ClickException(f"{out} cannot be written ({error}); name another --out") from error
-        except ModuleNotFoundError as error:
-            raise click.ClickException('.xlsx is an extra; install it with: pip install "plantproof[kpi]"') from error
         click.echo(f"{rows.height} rows in {out}", err=True)
     if as_json:
         click.echo(output.to_json(output.objects(loaded, rows)))

@@ -350,7 +350,7 @@ def test_official_names_stand_verbatim_in_chinese_output():
         "暂不能评定",
     ):
         assert words in told
-    assert "再增加 1 个即可超过 40 %（5/10 = 50.00 %），加 1.5 分" in told
+    assert "再增加 1 个即可超过 40 %（5/10 = 50.00 %），加 1.5 分\n    line2/mill2 2号加工中心" in told
     for words in ("设备联网率", "关键工序数控化率", "产品不良率", "设备清单", "已封存"):
         assert words in plain
 

@@ -1,6 +1,6 @@
 """What indicators are computed from, read from a store or from a file of samples, period by period."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ import polars as pl
 from config.approvals import approval_of
 from config.business import Declarations
 from config.faults import Fault
-from config.plant import Plant
+from config.plant import Plant, groups
 from kpis.demand import demand
 from kpis.facts import facts
 from kpis.factstore import amounts_of
@@ -100,8 +100,6 @@ def case_of(readings: Readings, period: Period, before: Period | None) -> Case:
     return Case(grounds, now, changes, refused, findings(grounds, now), approval_of(readings.plant))
 
 
-def subjects_with_groups(plant: Plant, asked: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Return the subjects asked for; where none is, the plant and its groups."""
-    assets = {asset.asset for asset in plant.assets}
-    groups = [subject for subject in known if subject not in assets and subject != plant.id]
-    return list(asked) or [plant.id, *groups]
+def subjects_with_groups(plant: Plant) -> list[str]:
+    """Return the plant and its groups."""
+    return [plant.id, *groups(asset.asset for asset in plant.assets)]

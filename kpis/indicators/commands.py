@@ -27,8 +27,8 @@ from kpis.commands import (
     load_samples,
     store_to_read,
     window_of,
+    writing,
 )
-from kpis.compute import subjects_of
 from kpis.indicators import export, objects, view
 from kpis.indicators.base import Figure
 from kpis.indicators.case import Period, Readings, case_of, compared, subjects_with_groups
@@ -104,12 +104,11 @@ def indicators(
     period, earlier = _periods(loaded, period, compare_with or ("year" if rubrics else None), retrofit)
     readings.devices_span = _span(loaded, devices_from, period)
     try:
-        chosen = subjects_with_groups(loaded, asked, subjects_of(loaded))
-        found = figures(readings.grounds(period), chosen)
         if rubrics:
             told: _Rubrics | _Figures = _Rubrics(readings, period, earlier, rubrics)
         else:
-            told = _Figures(readings, period, earlier, found, by_kind=by_kind, tables=energy_tables)
+            chosen = asked or subjects_with_groups(loaded)
+            told = _Figures(readings, period, earlier, chosen, by_kind=by_kind, tables=energy_tables)
     except (StoreError, ApprovalError) as error:
         raise click.ClickException(str(error)) from error
     if out is not None:
@@ -121,19 +120,13 @@ def indicators(
     left_out = [*(str(fault) for fault in readings.faults), *told.faults]
     for line in left_out:
         click.echo(f"left out: {line}", err=True)
-    if left_out or any(one.refused for one in found):
+    if left_out or any(one.refused for one in told.found):
         sys.exit(exits.QUALITY)
 
 
 def _write(data: Mapping[str, Any], path: Path, lang: Lang) -> None:
-    try:
+    with writing(path):
         export.write(data, path, lang)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be written ({error}); name another --out") from error
-    except ModuleNotFoundError as error:
-        raise click.ClickException('.xlsx is an extra; install it with: pip install "plantproof[kpi]"') from error
     click.echo(f"written to {path}", err=True)
 
 
@@ -187,22 +180,21 @@ class _Figures:
         readings: Readings,
         period: Period,
         earlier: Period | None,
-        found: list[Figure],
+        subjects: Sequence[str],
         *,
         by_kind: bool,
         tables: bool,
     ) -> None:
-        self.period, self.found = period, found
-        self.grounds = readings.grounds(period)
+        self.period, self.grounds = period, readings.grounds(period)
+        self.found = figures(self.grounds, subjects)
         self.faults: list[str] = []
-        subjects = dict.fromkeys(one.subject for one in found)
-        self.kinds = kinds(self.grounds, list(subjects)) if by_kind else []
+        self.kinds = kinds(self.grounds, subjects) if by_kind else []
         self.tables = self._tables() if tables else []
         self.changes: Mapping[str, Comparison] = {}
         self.incomparable: Mapping[str, Said] = {}
         if earlier is not None:
-            earlier_ = figures(readings.grounds(earlier), list(subjects))
-            self.changes, self.incomparable = compared(_named(earlier_), _named(found))
+            before_ = figures(readings.grounds(earlier), subjects)
+            self.changes, self.incomparable = compared(_named(before_), _named(self.found))
 
     def _tables(self) -> list[EnergyTable]:
         try:
@@ -246,6 +238,7 @@ class _Rubrics:
 
     def __init__(self, readings: Readings, period: Period, earlier: Period | None, names: Sequence[str]) -> None:
         self.case = case_of(readings, period, earlier)
+        self.found = list(self.case.figures.values())
         self.held = [assess(self.case, load_rubric(name)) for name in names]
         self.targets = aims(self.case)
         self.faults = [fault for one in self.held for fault in one.faults]

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from config.plant import Asset, Plant
 from config.registers import Loop, Meter, Process
+from kpis.indicators.counting import out_of_use, uncounted
+from kpis.indicators.said import NOTHING
 
 KINDS = ("assets", "processes", "loops", "meters")
 _SHOWN: Mapping[str, Sequence[str]] = {
@@ -23,14 +25,9 @@ _WORDS = {True: "yes", False: "no", None: ""}
 Row = Asset | Process | Loop | Meter
 
 
-def in_use(asset: Asset, day: dt.date) -> bool:
-    """Return whether an asset is in use on a production day."""
-    return (asset.in_use_from or day) <= day <= (asset.in_use_until or day)
-
-
 def production(assets: Sequence[Asset], day: dt.date) -> list[Asset]:
     """Return the assets that are production equipment which counts on a production day."""
-    return [asset for asset in assets if asset.production and not asset.excluded and in_use(asset, day)]
+    return [asset for asset in assets if uncounted(asset, day) == NOTHING]
 
 
 def rows_of(plant: Plant, kind: str) -> Sequence[Row]:
@@ -47,7 +44,7 @@ def counts(plant: Plant, kind: str, day: dt.date) -> dict[str, int]:
         of_plant = production(plant.assets, day)
         found |= {
             "production": len(of_plant),
-            "not_in_use": sum(not in_use(asset, day) for asset in plant.assets),
+            "not_in_use": sum(out_of_use(asset, day) != NOTHING for asset in plant.assets),
             "key_equipment": sum(asset.key_equipment for asset in of_plant),
             "digital": sum(asset.digital for asset in of_plant),
         }

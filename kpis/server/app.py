@@ -53,7 +53,7 @@ def make_app(plant: Plant, place: Path | Store) -> FastAPI:
     @app.get("/api/v1/indicators")
     def indicators(start: Start, end: End, asset: Subjects = None) -> dict[str, Any]:
         first, last = _window(plant, start, end)
-        subjects = subjects_with_groups(plant, checked(asset) if asset else [], subjects_of(plant))
+        subjects = checked(asset) if asset else subjects_with_groups(plant)
         grounds = _said(lambda: Readings(plant, store).grounds((first, last)))
         found = figures(grounds, subjects)
         return {"results": [figure_object(plant, one) for one in found], "devices": grounds.devices.to_dicts()}

@@ -8,10 +8,15 @@ from config.plant import Plant
 from config.registers import Answer
 from config.rubrics import Condition, Item, Rubric, Scene
 from kpis.indicators.rubrics.scoring import ScoreError
+from kpis.indicators.said import Said
 
 NOT_INVOLVED = ("不涉及", "不涉及此环节", "not involved")
 YES = ("yes", "是", "1", "满足")
 NO = ("no", "否", "0", "不满足")
+
+
+class Unanswered(Said):
+    """What to do where nobody answered; an answer that is left out says more than that."""
 
 
 @dataclass(frozen=True, slots=True)

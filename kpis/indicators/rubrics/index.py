@@ -11,7 +11,7 @@ from fractions import Fraction
 from config.registers import Answer
 from config.rubrics import Check, Item, Option, Rubric
 from kpis.indicators.base import percent
-from kpis.indicators.rubrics.answers import given, level, not_involved
+from kpis.indicators.rubrics.answers import Unanswered, given, level, not_involved
 from kpis.indicators.rubrics.gaps import to_share
 from kpis.indicators.rubrics.items import NOT_APPROVED
 from kpis.indicators.rubrics.questionnaire import taken
@@ -145,7 +145,7 @@ def _to(case: Case, check: Check) -> Gap | None:
 
 
 def _no_answer(item: Item) -> Said:
-    return Said(
+    return Unanswered(
         f"no level is declared; add a row with item {item.id}, the level and its score to answers.csv",
         f"未申报等级；请在 answers.csv 中增加题号为 {item.id} 的一行，填写等级与得分",
     )

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from config.measures import KIND_NAMES, MEASURES, media
 from config.registers import Answer
 from config.rubrics import Item
 from kpis.indicators.base import Figure, Input, plain
 from kpis.indicators.comparison import Comparison
-from kpis.indicators.rubrics.answers import options
+from kpis.indicators.declared import name_zh
+from kpis.indicators.rubrics.answers import Unanswered, options
 from kpis.indicators.rubrics.gaps import to_next_band
 from kpis.indicators.rubrics.result import Assessed, Case, Status
 from kpis.indicators.rubrics.scoring import band, points, score, weight
@@ -95,13 +95,13 @@ def asked_for(case: Case, item: Item, figures: Sequence[Figure]) -> list[Said]:
             continue
         of_name = [one for figure in figures for one in figure.amount.inputs if one.name.partition(" (")[0] == name]
         if of_name:
-            found.append(_amounts(name, measure_name(name), [(one.value, one.unit) for one in of_name]))
+            found.append(_amounts(name, name_zh(name), [(one.value, one.unit) for one in of_name]))
     return found
 
 
-def _amounts(name: str, name_zh: str, amounts: Sequence[tuple[Fraction | None, str]]) -> Said:
+def _amounts(name: str, in_chinese: str, amounts: Sequence[tuple[Fraction | None, str]]) -> Said:
     told = " → ".join(_amount(value, unit) for value, unit in amounts)
-    return Said(f"{name}: {told}", f"{name_zh}：{told}")
+    return Said(f"{name}: {told}", f"{in_chinese}：{told}")
 
 
 def _amount(value: Fraction | None, unit: str) -> str:
@@ -206,21 +206,12 @@ def _to_measure(declared: Sequence[Input]) -> Said:
     who, when = (list(dict.fromkeys(words)) for words in
                  ([one.declared_by for one in declared], [one.period for one in declared]))  # fmt: skip
     en = f"declared by {', '.join(who)} for {', '.join(when)}: {', '.join(names)}"
-    zh = f"{'、'.join(map(measure_name, names))}（{'、'.join(when)}）由{'、'.join(who)}填报"
+    zh = f"{'、'.join(map(name_zh, names))}（{'、'.join(when)}）由{'、'.join(who)}填报"
     if all(one.attachment for one in declared):
         return Said(en, zh)
     if any("." in name for name in names):  # quantities of a medium, consumption.electricity: a meter can tell them
         return Said(f"{en}; meter it, or attach what shows it", f"{zh}；请接入计量，或附证明材料")
     return Said(f"{en}; attach what shows it", f"{zh}；请附证明材料")
-
-
-def measure_name(name: str) -> str:
-    """Return a declared measure's name in Chinese: 营业收入, 电力消费量; another text as it is."""
-    kind, _, medium = name.partition(".")
-    if kind in KIND_NAMES and medium:
-        called = [word for word, of in media().items() if of == medium and not word.isascii()]
-        return max(called, key=len, default=medium) + KIND_NAMES[kind][0]
-    return MEASURES[name].names[0] if name in MEASURES else name
 
 
 def _patchy(least: float, most: float) -> Said:
@@ -262,7 +253,7 @@ def _before(case: Case, item: Item, compared: Comparison | None) -> list[Said]:
 
 def no_answer(item: Item) -> Said:
     """Return what to do where nobody answered."""
-    return Said(
+    return Unanswered(
         f"no answer is declared; add a row with item {item.id} to answers.csv",
         f"未填报答案；请在 answers.csv 中增加题号为 {item.id} 的一行",
     )

@@ -10,9 +10,9 @@ from config.registers import Answer
 from config.rubrics import Grade, Item, Rubric, Scene
 from kpis.indicators.base import plain
 from kpis.indicators.rubrics import items, scenes
-from kpis.indicators.rubrics.answers import given
+from kpis.indicators.rubrics.answers import Unanswered, given
 from kpis.indicators.rubrics.result import STATUSES, Assessed, Assessment, Case, Reached, Status
-from kpis.indicators.rubrics.scoring import ScoreError, grade_of, lacking, reaches, weight
+from kpis.indicators.rubrics.scoring import ScoreError, grade_of, lacking, reaches
 from kpis.indicators.said import Said
 
 Thing = TypeVar("Thing", Item, Scene)
@@ -58,10 +58,8 @@ def taken(
         faults.append(f"{answer.rubric} {thing.id}: {en} (declared by {answer.declared_by})")
         open_one: Assessed = assess_one(case, thing, None)
         told = Said(f"the answer {answer.answer!r} is left out: {en}", f"所填答案“{answer.answer}”未采信：{zh}")
-        missing = [told, *(said for said in open_one.missing if not said.en.startswith(("no answer", "no level")))]
-        if open_one.chosen or not isinstance(thing, Item):
-            return replace(open_one, missing=missing)
-        return Assessed(of=thing, status="not assessable", most=weight(thing), missing=missing, notes=open_one.notes)
+        missing = [told, *(said for said in open_one.missing if not isinstance(said, Unanswered))]
+        return replace(open_one, missing=missing)
 
 
 def _by_status(listed: Sequence[Assessed]) -> dict[Status, Fraction]:

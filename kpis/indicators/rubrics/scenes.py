@@ -6,7 +6,7 @@ all levels below it, as a higher one may only be judged once the lower ones are 
 
 from config.registers import Answer
 from config.rubrics import Scene
-from kpis.indicators.rubrics.answers import level
+from kpis.indicators.rubrics.answers import Unanswered, level
 from kpis.indicators.rubrics.result import Assessed, Case, Status
 from kpis.indicators.said import Said
 
@@ -35,7 +35,7 @@ def reached(found: Assessed) -> int:
 
 
 def _no_answer(scene: Scene) -> Said:
-    return Said(
+    return Unanswered(
         f"no level is declared; add a row with item {scene.id} to answers.csv",
         f"未申报等级；请在 answers.csv 中增加题号为 {scene.id} 的一行",
     )

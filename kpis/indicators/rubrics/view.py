@@ -82,7 +82,7 @@ def gap_lines(found: Assessment, lang: Lang) -> list[str]:
 
 
 def gap_line(name: str, gap: Gap, lang: Lang) -> str:
-    """Return a gap in words: how many more, which share that is, what it adds, and the nearest ones by name."""
+    """Return a gap in words: how many more, which share that is, what it adds; below it the nearest ones by name."""
     now, then = _share(gap.numerator, gap.denominator), _share(gap.needed, gap.denominator)
     edge = f"{gap.percent.numerator / gap.percent.denominator:g} %"
     if gap.more == 0:
@@ -90,16 +90,18 @@ def gap_line(name: str, gap: Gap, lang: Lang) -> str:
     elif gap.needed > gap.denominator:
         en, zh = f"{name}: {now}; {edge} cannot be passed", f"{name}：{now}，无法超过 {edge}"
     else:
-        verb = Said("reach", "达到") if gap.inclusive else Said("exceed", "超过")
+        one = gap.more == 1
+        verb = Said("reaches" if one else "reach", "达到")
+        if not gap.inclusive:
+            verb = Said("exceeds" if one else "exceed", "超过")
         en = f"{name}: {now}; {gap.more} more {verb.en} {edge} ({then})"
         zh = f"{name}：{now}；再增加 {gap.more} 个即可{verb.zh} {edge}（{then}）"
     if gap.points is not None and gap.more:
         en, zh = f"{en}, +{_plain(gap.points)} points", f"{zh}，加 {_plain(gap.points)} 分"
     open_ones = [one.into(lang) for one in gap.candidates[:_MOST_CANDIDATES]]
     rest = len(gap.candidates) - _MOST_CANDIDATES
-    more = Said(f"; {rest} more", f"；另有 {rest} 个").into(lang) if rest > 0 else ""
-    named = Said(": ", "：").into(lang) + Said("; ", "；").into(lang).join(open_ones) + more if open_ones else ""
-    return Said(en, zh).into(lang) + (named if gap.more else "")
+    open_ones += [Said(f"{rest} more", f"另有 {rest} 个").into(lang)] if rest > 0 else []
+    return "\n    ".join([Said(en, zh).into(lang), *(open_ones if gap.more else [])])
 
 
 def _points(total: Fraction, most: Fraction, lang: Lang) -> str:
@@ -189,6 +191,7 @@ def _aims(aims: Sequence[Aim], lang: Lang) -> Table:
     shown = _table(lang, "target", "value", "gap")
     for one in aims:
         name = one.target.title if lang == "zh" else one.target.title_en
+        name += Said(" (secondary source)", "（转引）").into(lang) if one.target.secondary else ""
         gap = "" if one.gap is None else gap_line("", one.gap, lang).lstrip(": ：")
         shown.add_row(f"{name} {one.target.percent:f} % ({one.target.year})", value_of(one.figure), gap)
     return shown
