@@ -20,6 +20,7 @@ from kpis import output, scale
 from kpis.catalogue.offers import kpis_of
 from kpis.compute import PERIODS, WARNINGS, Basis, Window, results, subjects_of
 from kpis.demand import demand
+from kpis.extras import MissingExtraError
 from kpis.facts import facts
 from kpis.factstore import amounts_of
 from kpis.period import instant
@@ -164,8 +165,8 @@ def writing(path: Path) -> Iterator[None]:
         raise click.UsageError(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{path} cannot be written ({error}); name another --out") from error
-    except ModuleNotFoundError as error:
-        raise click.ClickException('.xlsx is an extra; install it with: pip install "plantproof[kpi]"') from error
+    except MissingExtraError as error:
+        raise click.ClickException(str(error)) from error
 
 
 class WithVerbs(click.Group):
@@ -239,7 +240,7 @@ def kpi(
                plantproof kpi PLANT --from 2026-11-01 --to 2026-12-01 --asset line1 --kpi oee --json
                plantproof kpi PLANT --samples day.csv
 
-    Exits 3 when a figure carries a data-quality warning.
+    Exits 3 where a figure carries a data-quality warning, 78 where the configuration is at fault.
     """
     loaded = load_plant(plant)
     chosen = checked_subjects(loaded, subjects)

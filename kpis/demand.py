@@ -49,7 +49,8 @@ def intervals(plant: Plant, start: int, end: int) -> Ints:
     """Return the borders of the demand intervals that lie in [start, end) as a whole [ns since 1970, UTC]."""
     length = plant.demand_interval
     first = start + -(start + phase(plant, start)) % length
-    return np.arange(first, end + 1, length, dtype=np.int64)
+    # A count of whole numbers: NumPy divides the ends of a range as floats, and loses the last of many borders.
+    return first + length * np.arange(max(0, (end - first) // length + 1), dtype=np.int64)
 
 
 def phase(plant: Plant, at: int) -> int:

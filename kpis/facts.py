@@ -120,6 +120,12 @@ def _summed(rows: Sequence[tuple[Asset, Columns]]) -> pl.DataFrame:
     cells = {name: _column(name, kinds[name], rows, heights) for name in names if name != "asset"}
     ids = pl.Series([asset.asset for asset, _ in rows], dtype=pl.String).gather(np.repeat(range(len(rows)), heights))
     frame = pl.DataFrame({"asset": ids, **cells})
+    return summed_up(frame.select(names))
+
+
+def summed_up(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return FACT rows, or parts of them, summed up per FACT_KEYS."""
+    names = frame.columns
     summed = frame.group_by(FACT_KEYS, maintain_order=True).agg(
         pl.min("start"), pl.max("end"), *(_sum(name) for name in names if name not in (*FACT_KEYS, "start", "end"))
     )

@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from config.plant import Plant
+from kpis.spreadsheets import xlsx
+from kpis.spreadsheets.guarded_csv import csv_bytes
+from kpis.spreadsheets.sheet import Sheet
 
 
 def objects(plant: Plant, results: pl.DataFrame) -> list[dict[str, Any]]:
@@ -35,9 +38,9 @@ def write(plant: Plant, results: pl.DataFrame, path: Path) -> None:
         case ".json":
             path.write_text(to_json(objects(plant, results)), encoding="utf-8")
         case ".csv":
-            flat.write_csv(path, include_bom=True)
+            path.write_bytes(csv_bytes(flat))
         case ".xlsx":
-            flat.write_excel(path, worksheet="KPI")
+            path.write_bytes(xlsx.book([Sheet(name="KPI", heads=flat.columns, rows=flat.rows())]))
         case ".parquet":
             results.write_parquet(path)
         case other:

@@ -66,7 +66,7 @@ def write(folder: Path, *, answers: str = "", business: str = BUSINESS, **files:
     plain = (*NETWORKED, *SILENT, *UNRELIABLE)
     source = '\n[[source]]\nid = "line"\nkind = "opcua"\nurl = "opc.tcp://127.0.0.1:4840"\nsecurity = "None"\n'
     for asset in plain:
-        hold = "1d" if asset in UNRELIABLE else "300d"
+        hold = "1d" if asset in UNRELIABLE else "30d"
         points += [
             f"{asset}.{role},{asset},{role},line,ns=2;s={asset}.{role},{hold}" for role in ("state", "total", "good")
         ]
@@ -89,14 +89,15 @@ def write(folder: Path, *, answers: str = "", business: str = BUSINESS, **files:
 
 
 def samples() -> str:
-    """Two years of the machines: production from 1 January on, 100 pieces a year, of which 95 are good, then 97."""
+    """Two years of the machines: production in the first 300 days, 100 pieces a year, of which 95 are good, then 97."""
     rows = ["ts,point,value"]
     for year, good in ((2024, 95), (2025, 97)):
         begin = DAYS[year] * 10**9
-        rows += [f"{begin},{asset}.state,1" for asset in (*NETWORKED, *UNRELIABLE)]
         made, fine = (0, 0) if year == 2024 else (100, 95)
+        rows += [f"{begin},{asset}.state,1" for asset in UNRELIABLE]
         for asset in NETWORKED:
-            for day, share in ((0, 0), (299, 1)):
-                at = begin + day * DAY * 10**9
+            rows += [f"{begin + day * DAY * 10**9},{asset}.state,1" for day in range(0, 300, 30)]
+            for tenth in range(13):
+                at, share = begin + tenth * 299 * DAY * 10**8, min(tenth, 10) / 10
                 rows += [f"{at},{asset}.total,{made + 100 * share}", f"{at},{asset}.good,{fine + good * share}"]
     return "\n".join(rows) + "\n"

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from config.factors import coal_factors, load_factors
 from config.plant import Asset, Plant, Point, Product
+from config.registers import Meter
 from config.schema import COUNTS, DEMAND, DURATIONS, FACT, MICRO, NS, RESULT, UTC_NS
 from kpis.catalogue import losses
 from kpis.catalogue.offers import kpis_of
@@ -70,6 +71,39 @@ def computed(plant, rows, *subjects, by="total", hours=24, demand=None):
     found = results(plant, basis, Window(START, START + hours * HOUR, by), list(subjects) or None)
     assert found.schema == pl.Schema(RESULT)
     return {(row["subject"], row["kpi"]): row for row in found.iter_rows(named=True)}
+
+
+def metered(*levels, unnamed=()):
+    """A plant of an asset for each level of the register of meters, and of assets whose meters it does not name."""
+    plant = plant_of(*levels, *unnamed, roles=())
+    meters = tuple(Meter(meter=level, point=f"{level}/energy.electricity", level=level) for level in levels)
+    return plant.model_copy(update={"meters": meters})
+
+
+def test_a_sub_meter_does_not_count_again_what_the_meter_above_it_counts():
+    rows = [fact(asset, idle=60, **{"energy.electricity": amount}) for asset, amount in
+            (("site", 100), ("unit", 60), ("device", 25), ("old", 7))]  # fmt: skip
+    found = computed(metered("site", "unit", "device", unnamed=("old",)), rows, "works", "device", "old")
+    told = {subject: row["value"] for (subject, kpi), row in found.items() if kpi == "energy_consumption"}
+    assert told == {"works": 100.0, "device": 25.0, "old": 7.0}
+    parts = computed(metered("unit", "device", unnamed=("old",)), rows[1:], "works")
+    assert parts["works", "energy_consumption"]["value"] == 60.0
+    bare = metered("site", "unit").model_copy(update={"meters": ()})
+    assert computed(bare, rows[:2], "works")["works", "energy_consumption"]["value"] == 160.0
+
+
+def test_a_sum_over_media_is_not_told_where_one_meter_of_an_asset_counts_and_another_does_not():
+    both = ({"role": "energy.electricity", "unit": "kWh"}, {"role": "energy.heat", "unit": "GJ"})
+    plant = plant_of("main", "boiler", roles=(), meters=both)
+    levels = {"main/energy.electricity": "site", "boiler/energy.heat": "site", "boiler/energy.electricity": "device"}
+    meters = tuple(Meter(meter=point, point=point, level=level) for point, level in levels.items())
+    rows = [fact(asset, idle=60, **{"energy.electricity": 100, "energy.heat": 9}) for asset in ("main", "boiler")]
+    found = computed(plant.model_copy(update={"meters": meters}), rows, "works", "main")
+    assert found["works", "energy_consumption"]["value"] == 100.0
+    assert found["works", "energy_consumption.heat"]["value"] == 9.0
+    assert ("works", "energy_coal_equivalent") not in found
+    assert ("main", "energy_coal_equivalent") in found
+    assert ("works", "energy_coal_equivalent") in computed(plant, rows, "works")
 
 
 # A day of which the shift is 7 h of operation and half an hour of break; every piece wants a minute.

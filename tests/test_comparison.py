@@ -131,37 +131,31 @@ def test_a_share_differs_in_points_and_an_amount_in_parts_of_what_was():
 
 def test_a_relative_change_from_0_is_none():
     grown = compare(rate(0), rate("0.1"))
-    assert (grown.relative, grown.change, grown.change_option) == (None, "up", "增加")
+    assert (grown.relative, grown.change) == (None, "up")
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "better", "change", "option", "direction"),
+    ("was", "now", "better", "change", "direction"),
     [
-        ("0.5", "0.6", "up", "up", "增加", "better"),
-        ("0.6", "0.5", "up", "down", "降低", "worse"),
-        ("0.6", "0.5", "down", "down", "降低", "better"),
-        ("0.5", "0.6", "down", "up", "增加", "worse"),
-        ("0.5", "0.5", "down", "same", "持平", "same"),
-        ("0.5", "0.6", "", "up", "增加", ""),
-        ("0.50004", "0.50000", "up", "same", "持平", "same"),  # 50.00 % both
-        ("0.50005", "0.50004", "up", "down", "降低", "worse"),  # 50.01 % and 50.00 %
-        ("0.00005", "0.00004", "up", "down", "降低", "worse"),
+        ("0.5", "0.6", "up", "up", "better"),
+        ("0.6", "0.5", "up", "down", "worse"),
+        ("0.6", "0.5", "down", "down", "better"),
+        ("0.5", "0.6", "down", "up", "worse"),
+        ("0.5", "0.5", "down", "same", "same"),
+        ("0.5", "0.6", "", "up", ""),
+        ("0.50004", "0.50000", "up", "same", "same"),  # 50.00 % both
+        ("0.50005", "0.50004", "up", "down", "worse"),  # 50.01 % and 50.00 %
+        ("0.00005", "0.00004", "up", "down", "worse"),
     ],
 )
-def test_a_change_is_judged_on_values_rounded_once_to_four_decimals(was, now, better, change, option, direction):
+def test_a_change_is_judged_on_values_rounded_once_to_four_decimals(was, now, better, change, direction):
     went = compare(rate(was, better=better), rate(now, better=better))
-    assert (went.change, went.change_option, went.direction) == (change, option, direction)
+    assert (went.change, went.direction) == (change, direction)
 
 
 def test_a_period_without_a_value_gives_no_change():
     went = compare(rate(None), rate("0.5"))
-    assert (went.difference, went.relative, went.change, went.change_option, went.direction) == (
-        None,
-        None,
-        None,
-        "",
-        "",
-    )
+    assert (went.difference, went.relative, went.change, went.direction) == (None, None, None, "")
 
 
 def test_figures_of_two_things_are_not_compared():

@@ -123,7 +123,7 @@ def test_devices_that_do_not_count_prove_nothing(tmp_path):
 
 
 def points(assets):
-    rows = [f"{a}.{role},{a},{role},line,ns=2;s={a}.{role},300d" for a in assets for role in ("state", "total", "good")]
+    rows = [f"{a}.{role},{a},{role},line,ns=2;s={a}.{role},30d" for a in assets for role in ("state", "total", "good")]
     return "\n".join(["point,asset,role,source,address,max_hold", *rows]) + "\n"
 
 

@@ -11,11 +11,14 @@ from polars.testing import assert_frame_equal
 
 from config.business import Declarations
 from config.plant import Asset, Break, Calendar, Networking, Plant, Point, Shift
-from config.schema import RESULT, SAMPLE
+from config.schema import DEMAND, FACT, SAMPLE
 from config.status import BAD_NO_COMMUNICATION, BAD_TIMEOUT, GOOD, UNCERTAIN
+from kpis.evidence.contents import grounds_of
 from kpis.indicators import device_list, networking
 from kpis.indicators.base import Grounds, figure, percent
+from kpis.indicators.catalogue import indicator
 from kpis.indicators.counting import last_day
+from kpis.indicators.objects import figure_object
 from kpis.stores import InfluxDB, Lake
 from tests.generated_plants import generate, to_frame
 from tests.influx_peers import influxd
@@ -66,9 +69,10 @@ def states(row):
 
 def rate(subject, *rows, of="works", kpi="equipment_networking_rate"):
     listed = networking.devices(subject, samples(*rows), START, END)
-    found = networking.rates(subject, listed, START, END, [of])
-    assert found.schema == pl.Schema(RESULT)
-    return found.filter(pl.col("kpi") == kpi).row(0, named=True)
+    none = pl.DataFrame(schema=dict(FACT)), pl.DataFrame(schema=dict(DEMAND))
+    grounds = grounds_of(subject, (START, END), listed, *none, Declarations({}))
+    found = figure(indicator(kpi), grounds, of)
+    return None if found is None else figure_object(subject, found)
 
 
 def test_a_device_without_an_address_is_not_connectable():

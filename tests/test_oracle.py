@@ -424,7 +424,7 @@ def test_example_16_five_failures_in_1000_hours_with_50_hours_of_repair():
     # Three micro-stops of 40 s are no failures.
     spans += [(n * 210 * hour + 60, n * 210 * hour + 100) for n in range(3)]
     samples = rows("s", (0, 1.0), *(sample for a, b in sorted(spans) for sample in ((a, 3.0), (b, 1.0))))
-    subject = plant({"point": "s", "role": "state", "max_hold": 5 * WEEK})
+    subject = plant({"point": "s", "role": "state", "max_hold": 4 * WEEK})
     found = account(subject, "press", samples, MORNING, MORNING + 1050 * HOUR)
     assert (found["stops"], found["micro_stops"], found["micro_stop"]) == (5, 3, 120 * SECOND)
     assert (found["production"] + found["micro_stop"]) // found["stops"] == 200 * HOUR

@@ -12,7 +12,7 @@ from config.load import load_plant
 from config.plant import Asset
 from config.registers import Loop, Meter, Process
 from config.tables import HEADS
-from kpis.evidence.package import config_files
+from kpis.evidence.configuration import config_files
 from kpis.factstore import key_of
 from plantproof import cli
 from tests.test_config import CASES, faults

@@ -1,82 +1,21 @@
-"""The REST API: the same figures as the command, and words for what makes no sense."""
+"""The REST API's figures: the same as the command's, and words for what makes no sense."""
 
 import json
-import socket
 import sys
-import threading
-import urllib.error
-import urllib.parse
-import urllib.request
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import uvicorn
 from click.testing import CliRunner
 
 from collector.backfill import import_file
 from config.load import load_plant
-from kpis.server.app import make_app
 from plantproof import cli
-from tests.test_evidence import END, MINUTE, PLANT, filled, make_plant
-
-FROM, TO = "2025-11-20T08:00:00+08:00", "2025-11-20T09:00:00+08:00"
-DAY = ("2025-11-20", "2025-11-21")
+from tests import assessed_plant
+from tests.serving import DAY, END, FROM, MINUTE, PLANT, TO, filled, make_plant, served
 
 
 @pytest.fixture(scope="module")
-def plant(tmp_path_factory) -> Path:
+def plant(tmp_path_factory):
     return filled(tmp_path_factory.mktemp("server") / "plant")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Status and body of a request."""
-
-    status_code: int
-    body: bytes
-
-    def json(self):
-        return json.loads(self.body)
-
-
-@dataclass(frozen=True)
-class Client:
-    """Asks a server by the standard library, past any proxy."""
-
-    base: str
-
-    def get(self, path, params=()):
-        return self.request("GET", path, params)
-
-    def request(self, method, path, params=()):
-        query = urllib.parse.urlencode(dict(params), doseq=True)
-        request = urllib.request.Request(f"{self.base}{path}?{query}", method=method)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=30) as answer:
-                return Answer(answer.status, answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, error.read())
-
-
-@contextmanager
-def served(folder: Path):
-    """A client of a real server on a free port."""
-    app = make_app(load_plant(folder), folder / "lake")
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        # It listens already: until the server takes over, the kernel keeps a request waiting.
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield Client(f"http://127.0.0.1:{listening.getsockname()[1]}")
-        finally:
-            server.should_exit = True
-            thread.join(30)
-    assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +29,9 @@ def told(plant, verb, *words):
     return json.loads(result.stdout)
 
 
-def test_health_names_the_plant(api):
-    answer = api.get("/health")
-    assert answer.status_code == 200
-    assert answer.json() == {"status": "ok", "plant": "works"}
+def test_health_says_ok_and_nothing_of_the_plant(api):
+    answer = api.without_token().get("/health")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
 @pytest.mark.parametrize("by", ["total", "shift", "hour", "day"])
@@ -156,7 +94,7 @@ def test_a_period_without_samples_has_figures_of_unknown_time(api):
 def test_a_period_that_makes_no_sense_is_422_with_the_reason(api, path, params):
     answer = api.get(path, params=params)
     assert answer.status_code == 422
-    assert answer.json()["detail"]
+    assert answer.error["message"]
 
 
 def test_a_cut_that_there_is_not_is_422(api):
@@ -168,10 +106,10 @@ def test_an_unknown_asset_is_404_and_named(api, asset):
     for path in ("/api/v1/kpis", "/api/v1/indicators"):
         answer = api.get(path, params={"from": FROM, "to": TO, "asset": ["press", asset]})
         assert answer.status_code == 404
-        assert asset in answer.json()["detail"]
+        assert asset in answer.error["message"]
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/v1/none", "/docs", "/redoc", "/health/x"])
+@pytest.mark.parametrize("path", ["/api", "/api/v1/none", "/docs/", "/redoc", "/health/x", "//", "/api/v1/kpis/"])
 def test_another_path_is_404(api, path):
     assert api.get(path).status_code == 404
 
@@ -205,12 +143,14 @@ def test_a_lake_that_cannot_be_read_is_503_and_health_still_answers(tmp_path):
 
 def test_a_calendar_whose_library_is_not_installed_is_503_with_the_next_step(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "holidays", None)
-    folder = make_plant(tmp_path / "plant", plant=PLANT.replace("shifts =", 'holidays = "AT-9"\nshifts ='))
+    folder = make_plant(tmp_path / "plant")
+    (folder / "plant.toml").write_text(PLANT.replace("shifts =", 'holidays = "AT-9"\nshifts ='), encoding="utf-8")
     with served(folder) as client:
         answers = [client.get(f"/api/v1/{of}", params={"from": FROM, "to": TO}) for of in ("kpis", "indicators")]
     assert [answer.status_code for answer in answers] == [503, 503]
     for answer in answers:
-        assert "pip install 'plantproof[kpi]'" in answer.json()["detail"]
+        assert answer.error["code"] == "store_unreadable"
+        assert "pip install 'plantproof[kpi]'" in answer.error["next"]
 
 
 def test_a_plant_that_never_collected_answers_with_unknown_time(tmp_path):
@@ -218,3 +158,114 @@ def test_a_plant_that_never_collected_answers_with_unknown_time(tmp_path):
     with served(folder) as client:
         figures = client.get("/api/v1/kpis", params={"from": FROM, "to": TO}).json()
     assert {f["coverage"] for f in figures if f["kpi"] == "availability"} == {0.0}
+
+
+@pytest.fixture(scope="module")
+def assessed(tmp_path_factory):
+    """Ten machines, two years, declared values."""
+    folder = assessed_plant.write(tmp_path_factory.mktemp("assessed") / "plant")
+    import_file(load_plant(folder), folder / "samples.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def api_of_assessed(assessed):
+    with served(assessed) as client:
+        yield client
+
+
+MONTH = ("2025-01-01", "2025-02-01")
+
+
+def of_the_command(plant, *words):
+    return told(plant, "indicators", "--from", MONTH[0], "--to", MONTH[1], *words)
+
+
+@pytest.mark.parametrize("compare", ["year", "previous"])
+def test_comparisons_kinds_and_tables_are_those_of_the_command(assessed, api_of_assessed, compare):
+    params = {"from": MONTH[0], "to": MONTH[1], "compare": compare, "kinds": "true", "tables": "true"}
+    answer = api_of_assessed.get("/api/v1/indicators", params).json()
+    command = of_the_command(assessed, "--compare", compare, "--kinds", "--tables")
+    assert answer["comparisons"]
+    for part in ("results", "comparisons", "kinds", "tables", "incomparable"):
+        assert answer[part] == command[part], part
+    assert answer.keys() == command.keys() | {"faults"}
+
+
+def test_indicators_of_a_group_are_those_of_the_command(assessed, api_of_assessed):
+    params = {"from": MONTH[0], "to": MONTH[1], "asset": "line1"}
+    answer = api_of_assessed.get("/api/v1/indicators", params).json()
+    assert answer["results"] == of_the_command(assessed, "--asset", "line1")["results"]
+    assert {one["subject"] for one in answer["results"]} == {"line1"}
+
+
+@pytest.mark.parametrize("rubric", ["sme-2024", "factory-kpis-2025"])
+def test_an_assessment_is_that_of_the_command(assessed, api_of_assessed, rubric):
+    answer = api_of_assessed.get(f"/api/v1/rubrics/{rubric}", {"from": MONTH[0], "to": MONTH[1]}).json()
+    assert answer == of_the_command(assessed, "--rubric", rubric)["rubrics"][0]
+
+
+def test_the_targets_are_held_against_a_period_as_well(assessed, api_of_assessed):
+    answer = api_of_assessed.get("/api/v1/rubrics/targets", {"from": MONTH[0], "to": MONTH[1]}).json()
+    assert answer == of_the_command(assessed, "--rubric", "sme-2024")["targets"]
+
+
+def test_each_rubric_of_the_list_leads_to_its_assessment(api_of_assessed):
+    listed = api_of_assessed.get("/api/v1/rubrics").json()["rubrics"]
+    assert {"sme-2024", "factory-kpis-2025", "targets"} <= {one["id"] for one in listed}
+    for one in listed:
+        answer = api_of_assessed.get(one["url"], {"from": "2025-01-01", "to": "2025-01-02"})
+        assert (answer.status_code, answer.json()["rubric"]) == (200, one["id"])
+
+
+def test_an_unknown_rubric_is_404_and_named(api):
+    answer = api.get("/api/v1/rubrics/nope", {"from": FROM, "to": TO})
+    assert (answer.status_code, answer.error["code"]) == (404, "unknown_rubric")
+    assert "nope" in answer.error["message"]
+
+
+def test_the_device_list_says_the_three_states(api_of_assessed):
+    answer = api_of_assessed.get("/api/v1/devices", {"from": MONTH[0], "to": MONTH[1]}).json()
+    by_id = {one["asset"]: one for one in answer["devices"]}
+    states = ("counted", "connectable", "connected", "evidenced")
+    assert [by_id["line1/press1"][name] for name in states] == [True, True, True, True]
+    assert [by_id["line1/press4"][name] for name in states] == [True, True, False, False]
+    assert [by_id["line2/saw1"][name] for name in states] == [True, False, False, False]
+    assert by_id["line2/lathe9"]["excluded"] == "已封存"
+    assert by_id["line1/press1"]["first_good"] == "2025-01-01T00:00:00+08:00"
+    assert answer["evidenced_share"] == 0.5
+
+
+def test_kpis_are_chosen_by_naming_them(api):
+    params = {"from": FROM, "to": TO, "kpi": ["oee", "availability"], "asset": "press"}
+    figures = api.get("/api/v1/kpis", params).json()
+    assert {f["kpi"] for f in figures} == {"oee", "availability"}
+    answer = api.get("/api/v1/kpis", {"from": FROM, "to": TO, "kpi": "ooe"})
+    assert (answer.status_code, answer.error["code"]) == (404, "unknown_kpi")
+
+
+def test_ten_years_are_too_long(api):
+    for of in ("kpis", "indicators", "devices", "rubrics/sme-2024"):
+        answer = api.get(f"/api/v1/{of}", {"from": "2015-01-01", "to": "2025-01-01"})
+        assert (answer.status_code, answer.error["code"]) == (422, "period_too_long")
+        assert "3653 days" in answer.error["message"]
+
+
+def test_five_years_by_the_hour_are_too_many_rows_and_one_kpi_of_a_day_is_not(api):
+    years = {"from": "2020-01-01", "to": "2025-01-01", "by": "hour"}
+    assert api.get("/api/v1/kpis", years).error["code"] == "too_many_rows"
+    one = {"from": DAY[0], "to": DAY[1], "by": "hour", "kpi": "oee", "asset": "press"}
+    assert len(api.get("/api/v1/kpis", one).json()) == 8  # the hours of the shift
+
+
+@pytest.mark.parametrize("path", ["kpis", "indicators", "devices", "rubrics/sme-2024"])
+def test_a_parameter_that_is_misspelled_is_refused(api, path):
+    answer = api.get(f"/api/v1/{path}", {"from": FROM, "to": TO, "form": "x"})
+    assert (answer.status_code, answer.error["code"]) == (422, "invalid_request")
+    assert "form" in answer.error["message"]
+
+
+@pytest.mark.parametrize(("first", "compare"), [("1680-01-01", "year"), ("1678-01-05", "previous")])
+def test_a_period_before_which_there_is_no_time_is_refused_or_answered(api, first, compare):
+    answer = api.get("/api/v1/indicators", {"from": first, "to": "1680-01-02", "compare": compare})
+    assert answer.status_code in (200, 422)

@@ -8,6 +8,7 @@ from config.plant import Asset, Plant
 from config.units import METER_UNITS
 from kpis.catalogue import control, conversion, efficiency, energy, line, losses, maintenance, quality, quantity, time
 from kpis.catalogue.base import Kpi
+from kpis.catalogue.metering import counted_once
 
 ADDITIVE = (time, efficiency, quality, quantity, maintenance, losses, line, control)
 """The families over sums of facts, in the order of results."""
@@ -81,11 +82,18 @@ def take(
     if kpi.bottleneck:
         slowest = _bottleneck(offering) if subject != plant.id else None
         offering = [a for a in offering if a.asset == slowest]
+    offering = counted_once(plant, offering, _media_of(plant, kpi))
     if not offering:
         return None
     # Rule 13: counts of which nothing tells the rejects are a total alone.
     assumed = "counts" in kpi.needs and any("reject" not in met[a.asset] for a in offering)
     return Taken(no, subject, tuple(a.asset for a in offering), left_out and len(assets) > 1, assumed, slowest)
+
+
+def _media_of(plant: Plant, kpi: Kpi) -> list[str]:
+    """Return the media that a KPI adds up."""
+    named = [need.removeprefix("energy.") for need in kpi.needs if need.startswith("energy.")]
+    return named or (list(media(plant)) if "energy" in kpi.needs else [])
 
 
 def _bottleneck(assets: Sequence[Asset]) -> str | None:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from config.plant import Plant
+from kpis.evidence.layout import LEDGER
 
-FILE = "ledger.jsonl"
 _SECOND_NS = 1_000_000_000
 
 
@@ -16,7 +16,7 @@ def extract(plant: Plant, start: int, end: int) -> bytes | None:
 
     Raises OSError where it cannot be read.
     """
-    file = plant.resolve(plant.spool.path) / FILE
+    file = plant.resolve(plant.spool.path) / LEDGER
     if not file.exists():
         return None
     lines = file.read_bytes().splitlines(keepends=True)
@@ -32,7 +32,7 @@ def _entries(lines: bytes) -> Iterator[dict[str, object]]:
     for number, line in enumerate(lines.splitlines(), 1):
         entry = json.loads(line)
         if not isinstance(entry, dict) or "event" not in entry:
-            raise ValueError(f"{FILE}:{number}: is no entry of a ledger")
+            raise ValueError(f"{LEDGER}:{number}: is no entry of a ledger")
         yield entry
 
 

@@ -1,239 +1,148 @@
-"""Build an evidence package: figures, the facts and registers behind them, and a hash of every file.
+"""Build an evidence package: figures, what they follow from, and a hash of every file.
 
-A zip that is byte-identical for the same input: entries in order of name, with a fixed time, from files that name no
-clock and no path. datapackage.json follows Data Package v2 (datapackage.org); `sha256sum -c manifest-sha256.txt`
-checks the unpacked folder.
+Byte-identical for the same input: a package names no clock and no path. Its format is told in docs/evidence.md.
 """
 
-import contextlib
-import hashlib
 import io
-import json
-import tomllib
-import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from config import attachments, load, maps
+from config.faults import Fault
 from config.plant import Plant
-from config.schema import RESULT, SAMPLE
 from kpis import output
-from kpis.compute import Basis, Window, results, subjects_of
-from kpis.demand import demand
-from kpis.evidence import ledger
-from kpis.facts import facts
-from kpis.factstore import RULES
-from kpis.indicators import networking
-from kpis.partitions import samples_of
-from kpis.stores import Store, opened
+from kpis.evidence import history, ledger, report, signature
+from kpis.evidence.archive import manifest, pack, sha256
+from kpis.evidence.configuration import PackageError, config_files, rule_files, schema_files, versions
+from kpis.evidence.contents import Asked, Contents
+from kpis.evidence.descriptor import describe
+from kpis.evidence.gather import gather
+from kpis.evidence.keys import Signer
+from kpis.evidence.layout import CONFIG, DESCRIPTOR, FORMAT, LEDGER, MANIFEST, RULES, SIGNATURE
+from kpis.evidence.objects import json_files
+from kpis.evidence.progress import Progress, part_of, unwatched
+from kpis.evidence.provenance import provenance
+from kpis.evidence.readme import readme
+from kpis.evidence.tables import csv_files
+from kpis.evidence.workbook import workbook
+from kpis.indicators.base import Grounds
+from kpis.stores import Store
 
-FORMAT = 1
-MANIFEST = "manifest-sha256.txt"
-DESCRIPTOR = "datapackage.json"
-FRAMES = ("facts", "demand", "devices")
-TABLES = ("indicators.json", "indicators.csv", "devices.csv", *(f"data/{name}.parquet" for name in FRAMES))
-"""Every file of a package besides the plant's configuration, its descriptor and its manifest."""
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-class PackageError(Exception):
-    """A package cannot be built of this plant; the message says what to change."""
+__all__ = ["PackageError", "build"]
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Everything that a package states and a verifier computes again."""
+def build(
+    plant: Plant,
+    store: Store,
+    asked: Asked,
+    *,
+    signer: Signer | None = None,
+    progress: Progress | None = None,
+    faults: list[Fault] | None = None,
+) -> bytes:
+    """Return the package of a period as the bytes of a zip, and note its revision below the plant's folder.
 
-    facts: pl.DataFrame
-    demand: pl.DataFrame
-    devices: pl.DataFrame
-    results: pl.DataFrame
-
-
-def figures(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> Figures:
-    """Compute a package's figures from samples; [start, end) in [ns since 1970, UTC]."""
-    of_facts, of_demand = facts(plant, samples, start, end), demand(plant, samples, start, end)
-    devices = networking.devices(plant, samples, start, end)
-    return Figures(of_facts, of_demand, devices, figures_from(plant, of_facts, of_demand, devices, start, end))
-
-
-def figures_from(
-    plant: Plant, of_facts: pl.DataFrame, of_demand: pl.DataFrame, devices: pl.DataFrame, start: int, end: int
-) -> pl.DataFrame:
-    """Return the RESULT rows of a package from its facts, demand and device list: total and per shift."""
-    basis = Basis(of_facts, of_demand)
-    subjects = subjects_of(plant)
-    rated = networking.rates(plant, devices, start, end, subjects)
-    by_period = [results(plant, basis, Window(start, end, by), subjects) for by in ("total", "shift")]
-    return pl.concat([rated, *by_period])
-
-
-def build(plant: Plant, place: Path | Store, start: int, end: int) -> bytes:
-    """Return the package of [start, end) [ns since 1970, UTC] as the bytes of a zip.
-
-    place: the lake's folder, or another store.
-    Raises StoreError where the samples cannot be read, PackageError where the plant's files lie elsewhere, OSError
-    where the ledger cannot be read.
+    faults: takes rows of business systems that are left out.
+    Raises StoreError where samples or declared values cannot be read, PackageError where the plant's files lie
+    elsewhere, HistoryFault where its revision cannot be noted, OSError where the ledger cannot be read.
     """
-    store = opened(place)
-    samples = samples_of(plant, store, start, end)
-    computed = figures(plant, samples, start, end)
-    files: dict[str, bytes] = {f"config/{name}": data for name, data in config_files(plant.root).items()}
-    stated = output.objects(plant, computed.results)
-    files["indicators.json"] = output.to_json(stated).encode()
-    files["indicators.csv"] = csv_of(stated)
-    files["devices.csv"] = devices_csv(computed.devices)
-    for name, frame in (("facts", computed.facts), ("demand", computed.demand), ("devices", computed.devices)):
-        files[f"data/{name}.parquet"] = _parquet(frame)
-    about: dict[str, Any] = {
-        "start_ns": start,
-        "end_ns": end,
-        "store": store.kind,
-        "samples": samples.height,
-        "samples_sha256": samples_hash(samples),
-        **versions(plant),
-    }
-    cited = ledger.extract(plant, start, end)
+    told = progress or unwatched
+    history.ready(plant)
+    configured = {f"{CONFIG}{name}": data for name, data in config_files(plant.root).items()}
+    contents = gather(plant, store, asked, part_of(told, 0.0, 0.5), faults)
+    files = configured | stated_files(contents, part_of(told, 0.5, 1.0)) | data_files(contents)
+    files |= {f"{RULES}{name}": data for name, data in rule_files(plant, asked).items()} | schema_files()
+    cited = ledger.extract(plant, *asked.period)
     if cited is not None:
-        files[ledger.FILE] = cited
-        about["ledger"] = ledger.events(cited)
-    files[DESCRIPTOR] = output.to_json(describe(plant, files, about)).encode()
-    files[MANIFEST] = manifest(files)
+        files[LEDGER] = cited
+    package = _sealed(contents, files, cited, signer)
+    told("done", 1.0)
+    return package
+
+
+def _sealed(contents: Contents, files: dict[str, bytes], cited: bytes | None, signer: Signer | None) -> bytes:
+    plant, period = contents.plant, contents.asked.period
+    first = _described(contents, files, about_of(contents, 1, None, cited))
+    revision = history.next_revision(plant, period, sha256(first[MANIFEST]))
+    about = about_of(contents, revision.number, revision.replaces, cited)
+    files = _described(contents, files, about)
+    if signer is not None:
+        files[SIGNATURE] = signature.envelope(files[MANIFEST], about, signer)
+    history.record(plant, period, revision, sha256(files[MANIFEST]))
     return pack(files)
 
 
-def versions(plant: Plant) -> dict[str, int | str]:
-    """Return what figures depend on beside samples and configuration: the version of the rules, and that of the
-    library `holidays` where a calendar names a country."""
-    found: dict[str, int | str] = {"rules": RULES}
-    if any(calendar.holidays for calendar in plant.calendars):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found["holidays"] = metadata.version("holidays")
-    return found
+def _described(contents: Contents, files: Mapping[str, bytes], about: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files with those that describe them."""
+    plant, whole = contents.plant, dict(files)
+    whole["provenance.json"] = output.to_json(provenance(plant, whole, about, contents.case.approval)).encode()
+    whole[DESCRIPTOR] = output.to_json(describe(plant, whole, about)).encode()
+    return whole | {MANIFEST: manifest(whole)}
 
 
-def config_files(root: Path) -> dict[str, bytes]:
-    """Return plant.toml, every table that it or its point table names, and the attachments of what is declared.
+def about_of(contents: Contents, revision: int, replaces: str | None, cited: bytes | None) -> dict[str, Any]:
+    """Return what the descriptor says of a package beside its files.
 
-    By file name; they hold no secrets by rule.
-
-    Raises PackageError where one of them lies outside the plant's folder, or plant.toml has another name.
+    replaces: SHA-256 of the manifest of the revision before. cited: the ledger's extract.
     """
-    try:
-        text = (root / "plant.toml").read_bytes()
-    except OSError as error:
-        raise PackageError(f"{root}: plant.toml cannot be read ({error.strerror}); give the file that name") from error
-    table = tomllib.loads(text.decode("utf-8-sig"))
-    plant = table.get("plant", {})
-    tables = {name: plant.get(name, f"{name}.csv") for name in load.TABLES}
-    named = [*tables.values(), *attachments.files(root, {name: tables[name] for name in ("business", "answers")})]
-    named += maps.files(root / plant.get("points", "points.csv"))
-    named += [c["exceptions"] for c in table.get("calendar", []) if c.get("exceptions")]
-    for name in named:
-        if not safe_name(name):
-            raise PackageError(f"{name} lies outside the plant's folder; a package holds copies: move the file into it")
-    found = {name: (root / name).read_bytes() for name in dict.fromkeys(named) if (root / name).is_file()}
-    return {"plant.toml": text, **found}
-
-
-def safe_name(name: str) -> bool:
-    """Return whether a file's name stays inside the folder that it is written into, on any system."""
-    parts = name.split("/")
-    return bool(name) and name.isprintable() and not {"", ".", ".."} & set(parts) and not set(name) & {"\\", ":"}
-
-
-def describe(plant: Plant, files: Mapping[str, bytes], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the Data Package descriptor: one resource a file, and what is needed to compute the figures again.
-
-    about: `start_ns` and `end_ns` of the period, the `store` that was read, number and hash of its `samples`, how often
-    each event stands in the `ledger`, and the `versions`.
-    """
-    resources = [
-        {
-            "name": name.replace("/", "-").replace(".", "-").lower(),
-            "path": name,
-            "format": name.rsplit(".", 1)[-1],
-            "bytes": len(data),
-            "hash": f"sha256:{hashlib.sha256(data).hexdigest()}",
-        }
-        for name, data in sorted(files.items())
-    ]
+    plant, asked, traces = contents.plant, contents.asked, contents.traces
+    start, end = asked.period
+    before = {} if asked.before is None else dict(zip(("before_start_ns", "before_end_ns"), asked.before, strict=True))
+    extract = dict(zip(("extract_start_ns", "extract_end_ns"), traces.extract_period, strict=True))
     return {
-        "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
-        "name": f"plantproof-evidence-{plant.id.replace('/', '-')}".lower(),
-        "title": f"{plant.name or plant.id}",
-        "resources": resources,
-        "plantproof": {
-            "format": FORMAT,
-            "plant": plant.id,
-            "timezone": plant.timezone,
-            **{key: about[key] for key in ("start_ns", "end_ns", "samples", "samples_sha256")},
-            # Packages of before stores could differ do not name theirs: it was the lake. Without the agent's spool at
-            # hand there is no ledger; older packages do not name versions.
-            **{key: about[key] for key in ("store", "ledger", "rules", "holidays") if key in about},
-        },
+        "format": FORMAT,
+        "plant": plant.id,
+        "timezone": plant.timezone,
+        "start_ns": start,
+        "end_ns": end,
+        **before,
+        "rubrics": list(asked.rubrics),
+        "store": traces.store,
+        "samples": traces.samples,
+        "samples_sha256": sha256(traces.partitions.write_csv().encode()),
+        **extract,
+        "config_sha256": sha256(manifest(config_files(plant.root))),
+        "versions": versions(plant),
+        "revision": revision,
+        **({} if replaces is None else {"replaces": replaces}),
+        # Without the agent's spool at hand there is no ledger.
+        **({} if cited is None else {"ledger": ledger.events(cited)}),
     }
 
 
-def samples_hash(samples: pl.DataFrame) -> str:
-    """Return the SHA-256 of samples in their canonical order and writing, whatever files they lay in."""
-    ordered = samples.sort(list(SAMPLE), nulls_last=False)
-    exact = ordered.with_columns(
-        pl.col("ts", "ts_recv").to_physical(), pl.col("value").map_batches(_bits, return_dtype=pl.Int64)
-    )
-    return hashlib.sha256(exact.write_csv(quote_style="non_numeric").encode()).hexdigest()
+def stated_files(contents: Contents, progress: Progress = unwatched) -> dict[str, bytes]:
+    """Return the files that state what follows from a package's data: a verifier makes them again."""
+    progress("figures", 0.0)
+    files = json_files(contents) | csv_files(contents) | {"README.txt": readme(contents)}
+    progress("workbook", 0.2)
+    files["workbook.xlsx"] = workbook(contents)
+    for share, lang, name in ((0.4, "zh", "report.html"), (0.7, "en", "report.en.html")):
+        progress("report", share)
+        files[name] = report.render(contents, "zh" if lang == "zh" else "en")
+    return files
 
 
-def _bits(value: pl.Series) -> pl.Series:
-    bits = pl.Series(value.fill_null(0.0).to_numpy().view("int64"))
-    return bits.zip_with(value.is_not_null(), pl.Series([None] * len(value), dtype=pl.Int64))
+def data_files(contents: Contents) -> dict[str, bytes]:
+    """Return the Parquet files of a package."""
+    traces = contents.traces
+    frames = _of(contents.now) | {
+        "gaps": traces.gaps,
+        "partitions": traces.partitions,
+        "samples": traces.extract,
+        "timeline": traces.timeline,
+        "shifts": contents.shifts,
+    }
+    if contents.earlier is not None:
+        frames |= {f"before/{name}": frame for name, frame in _of(contents.earlier).items()}
+    return {f"data/{name}.parquet": _parquet(frame) for name, frame in frames.items()}
 
 
-def manifest(files: Mapping[str, bytes]) -> bytes:
-    """Return the manifest's bytes, as `sha256sum -c` reads them."""
-    lines = (f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
-    return "".join(lines).encode()
-
-
-def pack(files: Mapping[str, bytes]) -> bytes:
-    """Return a zip of the files that depends on nothing but their names and bytes.
-
-    Stored, not deflated: the bytes do not depend on a version of zlib, so a verifier can pack again and compare.
-    """
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in sorted(files.items()):
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.create_system, entry.external_attr = 3, 0o644 << 16
-            archive.writestr(entry, data)
-    return buffer.getvalue()
-
-
-def csv_of(stated: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return RESULT objects as CSV with a byte order mark, for Excel."""
-    columns = {name: pl.String if name in ("start", "end") else dtype for name, dtype in RESULT.items()}
-    flat = pl.DataFrame([dict(one) for one in stated], schema=columns)
-    return flat.with_columns(pl.col("flags").list.join(" ")).write_csv().encode("utf-8-sig")
-
-
-def devices_csv(devices: pl.DataFrame) -> bytes:
-    """Return the device list as CSV with a byte order mark, for Excel."""
-    lists = [name for name, dtype in devices.schema.items() if isinstance(dtype, pl.List)]
-    return devices.with_columns(pl.col(lists).list.join(" ")).write_csv().encode("utf-8-sig")
+def _of(grounds: Grounds) -> dict[str, pl.DataFrame]:
+    return {"facts": grounds.facts, "demand": grounds.demand, "devices": grounds.devices}
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def read_objects(data: bytes) -> list[dict[str, Any]]:
-    """Return the RESULT objects of an indicators.json."""
-    objects: list[dict[str, Any]] = json.loads(data)
-    return objects

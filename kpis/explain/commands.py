@@ -71,7 +71,7 @@ def explain(
     \b
     Example:  plantproof kpi explain PLANT oee --asset line1/press --from 2026-11-20 --to 2026-11-21
 
-    Exits 3 when the figure carries a data-quality warning.
+    Exits 3 where the figure carries a data-quality warning, 78 where the configuration is at fault.
     """
     loaded = load_plant(plant)
     asked = checked_subjects(loaded, (subject or loaded.id,))[0]

@@ -83,9 +83,14 @@ class Grounds:
     @property
     def days(self) -> tuple[dt.date, dt.date]:
         """The first and the last production day of the period."""
-        turn = dt.timedelta(hours=self.plant.day_start.hour, minutes=self.plant.day_start.minute)
-        first, last = (dt.datetime.fromtimestamp(ns // 10**9, self.plant.zone) for ns in (self.start, self.end - 1))
-        return (first - turn).date(), (last - turn).date()
+        return days_of(self.plant, self.start, self.end)
+
+
+def days_of(plant: Plant, start: int, end: int) -> tuple[dt.date, dt.date]:
+    """Return the first and the last production day of [start, end) [ns since 1970, UTC]."""
+    turn = dt.timedelta(hours=plant.day_start.hour, minutes=plant.day_start.minute)
+    first, last = (dt.datetime.fromtimestamp(ns // 10**9, plant.zone) for ns in (start, end - 1))
+    return (first - turn).date(), (last - turn).date()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

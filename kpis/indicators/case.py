@@ -92,12 +92,11 @@ def compared(
     return found, refused
 
 
-def case_of(readings: Readings, period: Period, before: Period | None) -> Case:
-    """Return what rubrics are held against; before: the period that changes are told against."""
-    grounds = readings.grounds(period)
+def case_of(grounds: Grounds, before: Grounds | None) -> Case:
+    """Return what rubrics are held against; before: of the period that changes are told against."""
     now = of_plant(grounds)
-    changes, refused = compared(of_plant(readings.grounds(before)), now) if before is not None else ({}, {})
-    return Case(grounds, now, changes, refused, findings(grounds, now), approval_of(readings.plant))
+    changes, refused = compared(of_plant(before), now) if before is not None else ({}, {})
+    return Case(grounds, now, changes, refused, findings(grounds, now), approval_of(grounds.plant))
 
 
 def subjects_with_groups(plant: Plant) -> list[str]:

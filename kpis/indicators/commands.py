@@ -93,8 +93,8 @@ def indicators(
                plantproof indicators PLANT --from 2026-01-01 --to 2027-01-01 --rubric sme-2024 --lang zh
                plantproof indicators PLANT --from 2026-03-01 --to 2026-06-01 --retrofit 2026-03-01
 
-    A rubric compares with the same period a year ago where nothing else is said. Exits 3 when a figure is refused or an
-    answer cannot be taken.
+    A rubric compares with the same period a year ago where nothing else is said. Exits 3 where a figure is refused or
+    an answer cannot be taken, 78 where the configuration is at fault.
     """
     loaded = load_plant(plant)
     asked = checked_subjects(loaded, subjects) if subjects else []
@@ -237,7 +237,8 @@ class _Rubrics:
     """Rubrics held against a period, with the targets that stand beside them."""
 
     def __init__(self, readings: Readings, period: Period, earlier: Period | None, names: Sequence[str]) -> None:
-        self.case = case_of(readings, period, earlier)
+        before_ = None if earlier is None else readings.grounds(earlier)
+        self.case = case_of(readings.grounds(period), before_)
         self.found = list(self.case.figures.values())
         self.held = [assess(self.case, load_rubric(name)) for name in names]
         self.targets = aims(self.case)

@@ -82,11 +82,6 @@ class Comparison:
         wanted = self.after.indicator.better
         return "" if not wanted else "better" if self.change == wanted else "worse"
 
-    @property
-    def change_option(self) -> str:
-        """The change in the words of the assessments' options: 增加, 持平 or 降低; empty where there is none."""
-        return OPTIONS[self.change] if self.change is not None else ""
-
 
 def compare(before: Figure, after: Figure) -> Comparison:
     """Return two figures of one indicator and subject against each other; raises ComparisonError."""

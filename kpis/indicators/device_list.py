@@ -57,7 +57,7 @@ def devices(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> pl.Dat
     inside = {point: part(rows, *cuts[point]) for point, rows in found.items() if cuts[point][0] < cuts[point][1]}
     evidence.add(Stretch(apart=inside), start, end)
     within = resolved.filter(pl.col("ts").to_physical().is_between(start, end, closed="left"))
-    return _table(plant, evidence, _connected(evidence, lambda points, *_: _answered(within, points)), end)
+    return table(plant, evidence, _connected(evidence, lambda points, *_: _answered(within, points)), end)
 
 
 def devices_of_store(plant: Plant, store: Store, start: int, end: int) -> pl.DataFrame:
@@ -73,7 +73,7 @@ def devices_of_store(plant: Plant, store: Store, start: int, end: int) -> pl.Dat
     def answered(points: Sequence[str], first: int, last: int) -> set[str]:
         return _answered(resolve(store.rows(points, first, last)), points)
 
-    return _table(plant, evidence, _connected(evidence, answered), end)
+    return table(plant, evidence, _connected(evidence, answered), end)
 
 
 def _series(plant: Plant, rows: pl.DataFrame) -> dict[str, Series]:
@@ -115,8 +115,11 @@ def _connected(evidence: Evidence, answered: Callable[[Sequence[str], int, int],
     return found
 
 
-def _table(plant: Plant, evidence: Evidence, connected: set[int], end: int) -> pl.DataFrame:
-    """Return the device list of a period that ends before `end`."""
+def table(plant: Plant, evidence: Evidence, connected: set[int], end: int) -> pl.DataFrame:
+    """Return the device list of a period that ends before `end`.
+
+    connected: the numbers of the assets with a row that is not BadNoCommunication.
+    """
     day = last_day(plant, end)
     reasons = [uncounted(asset, day).en for asset in plant.assets]
     addressed = {point.asset for point in plant.points if point.source and point.address}

@@ -44,6 +44,18 @@ class _Known(NamedTuple):
     end: Ints
 
 
+class Lost(NamedTuple):
+    """Time in which none of an asset's points was known: whose, from and until when, and how much of it was planned.
+
+    Arrays of length n, by asset and time; [ns since 1970, UTC] and [ns].
+    """
+
+    asset: Ints
+    begin: Ints
+    end: Ints
+    planned: Ints
+
+
 _NONE = np.empty(0, np.int64)
 _NO_RUNS, _NOT_KNOWN = _Runs(_NONE, _NONE, _NONE, np.empty(0, np.bool_)), _Known(_NONE, _NONE, _NONE, _NONE)
 
@@ -95,8 +107,13 @@ class Evidence:
             if n is not None and len(rows.ts):
                 self._before[n], self._good[n] = rows.ts[-1], rows.good[-1]
 
-    def add(self, stretch: Stretch, start: int, end: int) -> None:
-        """Take the samples of [start, end), which begins where the part before it ended."""
+    def number_of(self, points: Sequence[str]) -> Ints:
+        """Return the numbers of points' assets; -1 of points that are of none."""
+        numbers = [self._number.get(point, -1) for point in points]
+        return np.array([-1 if n < 0 else self._asset[n] for n in numbers], np.int64)
+
+    def add(self, stretch: Stretch, start: int, end: int) -> Lost:
+        """Take the samples of [start, end), which begins where the part before it ended; return what was not known."""
         alone = [Chunk(rows, [(point, 0, len(rows.ts))]) for point, rows in stretch.apart.items()]
         found = [self._of(chunk, table) for chunk in (*stretch.chunks, *alone) if len(table := self._runs(chunk))]
         runs, known = _runs([each for each, _ in found]), _known([each for _, each in found])
@@ -105,7 +122,7 @@ class Evidence:
         quiet = np.unique(runs.point[self.last[self._asset[runs.point]] == NEVER])
         if len(quiet):
             self.doubtful.append((start, end, quiet.tolist()))
-        self._account(_known([known, self._between(runs), self._carried(runs, end)]), start, end)
+        return self._account(_known([known, self._between(runs), self._carried(runs, end)]), start, end)
 
     def _runs(self, chunk: Chunk) -> Ints:
         """Return the chunk's runs of points of the register: point, begin and end, shape (n, 3)."""
@@ -145,12 +162,13 @@ class Evidence:
         last = self._before[point]
         return _Known(point, last, last, np.minimum(_later(last, self._hold[point]), end))
 
-    def _account(self, found: _Known, start: int, end: int) -> None:
-        """Add planned time, and what of it lies in known time."""
+    def _account(self, found: _Known, start: int, end: int) -> Lost:
+        """Add planned time, and what of it lies in known time; return what was not known."""
         begin, until = np.clip(found.begin, start, end) - start, np.clip(found.end, start, end) - start
         real = until > begin
         key = np.concatenate([self._asset[found.point[real]], self._role[found.point[real]]])
         begin, until, length = np.tile(begin[real], 2), np.tile(until[real], 2), end - start
+        lost = _lost(key, begin, until, len(self.planned), length)
         for work, assets in self._work(start, end):
             self.planned[assets] += int((work[1] - work[0]).sum())
             mine = np.flatnonzero(np.isin(self._owner, assets))
@@ -161,6 +179,10 @@ class Evidence:
                 cuts = work + (np.arange(len(keys)) * length)[:, None, None]
                 covered = _covered(begin[own] + shift, until[own] + shift, cuts.ravel()).reshape(cuts.shape)
                 self._known[keys] += (covered[:, 1] - covered[:, 0]).sum(axis=1)
+            mine = np.flatnonzero(np.isin(lost.asset, assets))
+            before = [_covered(work[0], work[1], at[mine]) for at in (lost.begin, lost.end)]
+            lost.planned[mine] = before[1] - before[0]
+        return Lost(lost.asset, lost.begin + start, lost.end + start, lost.planned)
 
     def _work(self, start: int, end: int) -> Iterator[tuple[Ints, Ints]]:
         """Yield planned time that assets share, from and until when after `start` (2, n), and the assets' numbers."""
@@ -204,14 +226,34 @@ def _covered(begin: Ints, end: Ints, at: Ints) -> Ints:
     """Return how much of the axis before each place lies in any of the intervals."""
     if not len(begin):
         return np.zeros(len(at), np.int64)
-    order = np.argsort(begin, kind="stable")
-    begin, reach = begin[order], np.maximum.accumulate(end[order])
-    head = np.flatnonzero(np.append(True, begin[1:] > reach[:-1]))
-    begin, end = begin[head], reach[np.append(head[1:], len(reach)) - 1]
+    begin, end = _united(begin, end)
     before = np.cumsum(end - begin) - (end - begin)
     i = np.searchsorted(begin, at, "right") - 1
     inside: Ints = np.where(i < 0, 0, before[i] + np.minimum(at, end[i]) - begin[i])
     return inside
+
+
+def _united(begin: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """Return intervals, of which there is at least one, in order; what overlaps or touches is one."""
+    order = np.argsort(begin, kind="stable")
+    begin, reach = begin[order], np.maximum.accumulate(end[order])
+    head = np.flatnonzero(np.append(True, begin[1:] > reach[:-1]))
+    return begin[head], reach[np.append(head[1:], len(reach)) - 1]
+
+
+def _lost(key: Ints, begin: Ints, end: Ints, assets: int, length: int) -> Lost:
+    """Return what of [0, length) lies in none of the intervals of an asset, by its number; planned time is still 0."""
+    many, found = max(1, _ROOM // length), [np.empty((3, 0), np.int64)]
+    for first in range(0, assets, many):
+        last = min(first + many, assets)
+        marks = np.arange(last - first + 1) * length  # no time, where the axis of one asset meets that of the next
+        own = np.flatnonzero((key >= first) & (key < last))
+        shift = (key[own] - first) * length
+        of, until = _united(np.append(marks, begin[own] + shift), np.append(marks, end[own] + shift))
+        whose = until[:-1] // length
+        found.append(np.stack([first + whose, until[:-1] - whose * length, of[1:] - whose * length]))
+    asset, lost, again = np.concatenate(found, axis=1)
+    return Lost(asset, lost, again, np.zeros(len(asset), np.int64))
 
 
 def _runs(parts: Sequence[_Runs]) -> _Runs:

@@ -1,21 +1,31 @@
 """Figures and assessments as files: JSON whole, or tables for a spreadsheet."""
 
-import importlib
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from kpis import output
+from kpis.indicators.input_names import ORIGINS, input_name, unit_name
 from kpis.indicators.rubrics.result import STATUSES
 from kpis.indicators.said import Lang
+from kpis.spreadsheets import xlsx
+from kpis.spreadsheets.guarded_csv import csv_bytes
+from kpis.spreadsheets.sheet import Cell, Share, Sheet, in_words
 
-_FIGURE = ("subject", "kpi", "title_zh", "title", "value", "unit", "numerator", "denominator", "coverage", "start",
-           "end", "evidence", "rule")  # fmt: skip
+_FIGURE = ("subject", "kpi", "title_zh", "title", "value", "unit", "numerator", "denominator")
+_STANDING = ("coverage", "start", "end", "evidence", "rule")
+_EXACT = ("value", "numerator", "denominator")
+_EXACTLY = "exact_"
+"""Begins the columns of exact values, fractions as text."""
 _INPUT = ("name", "value", "unit", "origin", "period", "declared_by", "declared_at", "attachment", "attachment_sha256",
           "coverage")  # fmt: skip
 _PERIOD = ("start", "end")
+_SHARES = ("coverage", "share", "relative")
+_VALUES = ("value", "low", "high", "before", "after", "difference")
+"""Columns that are shares where the row's unit is 1."""
 ENDINGS = (".json", ".csv", ".xlsx")
 HEADS: Mapping[str, str] = {
     "subject": "对象", "kpi": "指标编号", "title_zh": "指标名称", "title": "名称", "rubric": "评分细则",
@@ -31,6 +41,13 @@ HEADS: Mapping[str, str] = {
     "kind": "设备类型", "asset": "设备编号", "excluded": "不计入原因", "connectable": "可联网",
     "connected": "已连通", "evidenced": "已证实联网", "share": "计划时间内数据占比",
     "first_good": "首个有效数据", "last_good": "最后有效数据", "roles": "有效点位角色",
+    "planned_ns": "计划时间（ns）", "evidenced_ns": "有数据时间（ns）", "planned_s": "计划时间（秒）",
+    "evidenced_s": "有数据时间（秒）", "exact_value": "数值（精确）", "exact_numerator": "分子（精确）",
+    "exact_denominator": "分母（精确）", "inputs": "计算依据", "before": "对比期", "after": "本期",
+    "difference": "差值", "relative": "变化幅度", "change": "变化", "before_start": "对比期起",
+    "before_end": "对比期止", "after_start": "本期起", "after_end": "本期止", "low": "下限", "high": "上限",
+    "score": "自评得分", "rows": "行数", "sha256": "校验值（SHA-256）", "cause": "原因", "duration_s": "时长（秒）",
+    "duration_ns": "时长（ns）", "point": "点位", "date": "日期（UTC）",
 }  # fmt: skip
 """Heads of a workbook in Chinese."""
 
@@ -49,9 +66,9 @@ def write(told: Mapping[str, Any], path: Path, lang: Lang) -> None:
         return
     tables = frames(told, lang)
     if ending == ".csv":
-        _one(tables, "rubrics" in told).write_csv(path, include_bom=True)
+        path.write_bytes(csv_bytes(_one(tables, "rubrics" in told)))
         return
-    _workbook({name: _headed(table, lang) for name, table in tables.items()}, path)
+    path.write_bytes(xlsx.book([sheet(name, table, lang) for name, table in tables.items()]))
 
 
 def _one(tables: Mapping[str, pl.DataFrame], rubrics: bool) -> pl.DataFrame:
@@ -63,9 +80,27 @@ def _one(tables: Mapping[str, pl.DataFrame], rubrics: bool) -> pl.DataFrame:
     return pl.concat(named, how="diagonal_relaxed")
 
 
-def _headed(table: pl.DataFrame, lang: Lang) -> pl.DataFrame:
-    """Return a table with its heads in a language; programs read .json and .csv, whose heads stay."""
-    return table.rename({name: HEADS[name] for name in table.columns if name in HEADS}) if lang == "zh" else table
+def sheet(name: str, table: pl.DataFrame, lang: Lang, *, note: str = "", whole: str = "") -> Sheet:
+    """Return a table as a sheet: shares in percent, and exact values where a number cannot hold them.
+
+    note, whole: as `Sheet` says. In Chinese its heads are so too; programs read .json and .csv, whose heads stay.
+    """
+    rows = [{column: _cell(row, column, lang) for column in table.columns} for row in table.iter_rows(named=True)]
+    empty = {c for c in table.columns if c.startswith(_EXACTLY) and not any(row[c] for row in rows)}
+    told = [column for column in table.columns if column not in empty]
+    heads = [HEADS.get(column, column) if lang == "zh" else column for column in told]
+    cells = [[row[column] for column in told] for row in rows]
+    return Sheet(name=name, heads=heads, rows=cells, note=note, whole=whole)
+
+
+def _cell(row: Mapping[str, Any], column: str, lang: Lang) -> Cell:
+    cell: Cell = row[column]
+    if isinstance(cell, str) and column == "unit":
+        return unit_name(cell, lang)
+    if column.startswith(_EXACTLY):
+        return in_words(Fraction(cell)) if isinstance(cell, str) else None
+    share = column in _SHARES or (column in _VALUES and row.get("unit") == "1")
+    return Share(cell) if share and isinstance(cell, float) else cell
 
 
 def frames(told: Mapping[str, Any], lang: Lang) -> dict[str, pl.DataFrame]:
@@ -105,18 +140,32 @@ def _whole(rubric: Mapping[str, Any]) -> dict[str, Any]:
 
 def _target(one: Mapping[str, Any]) -> dict[str, Any]:
     figure, gap = one["figure"] or {}, one["gap"] or {}
-    counts = {name: figure.get(name) for name in ("value", "numerator", "denominator")}
+    counts = {name: figure.get(name) for name in ("value", "unit", "numerator", "denominator")}
     return {"title": one["title"], "percent": one["percent"], "year": one["year"], **counts, "more": gap.get("more")}
 
 
 def _of(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {"subject": one["subject"], "kpi": one["kpi"]}
+    return {"subject": one["subject"], "kpi": one["kpi"], "title_zh": one["title_zh"]}
 
 
 def _figure(one: Mapping[str, Any], lang: Lang) -> dict[str, Any]:
-    more = {"flags": " ".join(one["flags"]), "missing": _said(one["missing"], lang)}
-    refused = "" if one["refused"] is None else one["refused"][lang]
-    return {name: one[name] for name in _FIGURE} | more | {"refused": refused}
+    return {
+        **{name: one[name] for name in _FIGURE},
+        **{f"{_EXACTLY}{name}": one["exact"][name] for name in _EXACT},
+        **{name: one[name] for name in _STANDING},
+        "inputs": "\n".join(_in_words(of, lang) for of in one["inputs"]),
+        "flags": " ".join(one["flags"]),
+        "missing": _said(one["missing"], lang),
+        "refused": "" if one["refused"] is None else one["refused"][lang],
+    }
+
+
+def _in_words(of: Mapping[str, Any], lang: Lang) -> str:
+    """Return an input as a line: its name, amount, period, and by whose word."""
+    colon, comma = (": ", ", ") if lang == "en" else ("：", "，")
+    value = "–" if of["value"] is None else f"{of['value']:.15g} {unit_name(of['unit'], lang)}".rstrip()
+    told = [ORIGINS[of["origin"]].into(lang), of["period"], of["declared_by"], of["declared_at"], of["attachment"]]
+    return f"{input_name(of['name'], lang)}{colon}{value}{comma}{comma.join(word for word in told if word)}"
 
 
 def _compared(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +173,7 @@ def _compared(one: Mapping[str, Any]) -> dict[str, Any]:
     periods = {f"{name}_{end}": of[end] for name, of in (("before", before), ("after", after)) for end in _PERIOD}
     values = {"unit": after["unit"], "before": before["value"], "after": after["value"]}
     told = {name: one[name] for name in ("difference", "relative", "change")}
-    return {**_of(one), "title_zh": after["title_zh"], **values, **told, **periods}
+    return {**_of(after), **values, **told, **periods}
 
 
 def _item(one: Mapping[str, Any], lang: Lang) -> dict[str, Any]:
@@ -139,6 +188,7 @@ def _item(one: Mapping[str, Any], lang: Lang) -> dict[str, Any]:
         "points": one["points"] if one["points"] is not None else one["score"],
         "most": one["most"],
         "value": figure.get("value"),
+        "unit": figure.get("unit"),
         "numerator": figure.get("numerator"),
         "denominator": figure.get("denominator"),
         "before": compared["before"]["value"] if compared else None,
@@ -159,10 +209,3 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     found = pl.DataFrame(list(rows), infer_schema_length=None)
     instants = [name for name, kind in found.schema.items() if isinstance(kind, pl.Datetime)]
     return found.with_columns(pl.col(instants).dt.to_string("iso:strict"))
-
-
-def _workbook(tables: Mapping[str, pl.DataFrame], path: Path) -> None:
-    options = {"strings_to_formulas": False, "strings_to_urls": False}  # a device may be named "=1+2"
-    with importlib.import_module("xlsxwriter").Workbook(path, options) as book:  # an extra
-        for name, table in tables.items():
-            table.write_excel(book, worksheet=name[:31], autofit=True)

@@ -15,12 +15,12 @@ from config.plant import Plant, Point
 from config.registers import Meter
 from config.schema import MICRO
 from config.units import METER_UNITS
+from kpis.catalogue.metering import LEVELS
 from kpis.facts import meters_of
 from kpis.indicators.base import Grounds
 from kpis.indicators.said import Said
 
 Use = Literal["consumption", "transformation_input", "transformation_output", "recovered"]
-LEVELS = ("site", "unit", "device")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from config.schema import MICRO
 from kpis.indicators import sums
-from kpis.indicators.base import Amount, Grounds, Input
+from kpis.indicators.base import Amount, Grounds, Input, plain
 
 RULE = "good/total, mean of months"
 
@@ -47,7 +47,7 @@ def _pieces(row: sums.Row) -> tuple[Fraction, Fraction]:
 def _input(label: str, row: sums.Row) -> Input:
     good, total = _pieces(row)
     rate = good / total if total else None
-    name = f"good {good} of {total} pieces" if good.denominator == total.denominator == 1 else "share of good pieces"
+    name = f"good {plain(good)} of {plain(total)} pieces"
     return Input(name, rate, "1", "measured", label, coverage=sums.coverage(row))
 
 

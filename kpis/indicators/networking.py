@@ -13,14 +13,12 @@ from typing import Any
 import polars as pl
 
 from config.plant import Plant
-from config.schema import RESULT
-from kpis.compute import assets_of
 from kpis.indicators.base import Amount, Figure, Grounds, Indicator, Member, figure
 from kpis.indicators.counting import count, counted, last_day, nothing_of, uncounted
 from kpis.indicators.device_list import DEVICES, STATES, devices, devices_of_store, passes
 from kpis.indicators.said import NOTHING, Said
 
-__all__ = ["DEVICES", "INDICATORS", "STATES", "by_kind", "devices", "devices_of_store", "passes", "rates"]
+__all__ = ["DEVICES", "INDICATORS", "STATES", "by_kind", "devices", "devices_of_store", "passes"]
 
 SME_2024 = "中小企业数字化水平评测指标（2024年版）"
 FACTORY_KPIS_2025 = "智能工厂梯度培育要素条件（2025 年版）, 智能工厂建设关键绩效指标参考"
@@ -186,24 +184,3 @@ def by_kind(indicator: Indicator, grounds: Grounds, subject: str) -> list[tuple[
         if one is not None:
             found.append((kind, one))
     return found
-
-
-def rates(plant: Plant, table: pl.DataFrame, start: int, end: int, subjects: Sequence[str]) -> pl.DataFrame:
-    """Return RESULT rows: the networking rate of each subject, and the connected and connectable rates beside it."""
-    return pl.concat([pl.DataFrame(schema=dict(RESULT)), *(_rate(plant, table, start, end, s) for s in subjects)])
-
-
-def _rate(plant: Plant, table: pl.DataFrame, start: int, end: int, subject: str) -> pl.DataFrame:
-    mine = table.filter(pl.col("counted") & pl.col("asset").is_in(assets_of(plant, subject)))
-    total = mine.height
-    rows = []
-    for indicator, state in zip(INDICATORS, reversed(STATES), strict=True):
-        n = int(mine[state].sum())
-        value = n / total if total else None
-        rule = f"{indicator.id}@{indicator.version} {_rule(plant, state)}".rstrip()
-        rows.append(
-            {"kpi": indicator.id, "subject": subject, "period": "total", "start": start, "end": end, "value": value,
-             "low": value, "high": value, "unit": "1", "numerator": float(n), "denominator": float(total),
-             "coverage": _coverage(mine), "flags": [], "rule": rule}
-        )  # fmt: skip
-    return pl.DataFrame(rows, schema_overrides={"flags": pl.List(pl.String)}).cast(pl.Schema(RESULT))

@@ -25,8 +25,8 @@ def figure_object(plant: Plant, one: Figure) -> dict[str, Any]:
         "kpi": one.indicator.id,
         "subject": one.subject,
         "period": "total",
-        "start": _iso(plant, one.start),
-        "end": _iso(plant, one.end),
+        "start": iso(plant, one.start),
+        "end": iso(plant, one.end),
         "value": value,
         "low": value,
         "high": value,
@@ -72,8 +72,8 @@ def assessment_object(case: Case, found: Assessment) -> dict[str, Any]:
         "rubric": rubric.id,
         "title": rubric.title,
         "document": rubric.number,
-        "start": _iso(plant, case.grounds.start),
-        "end": _iso(plant, case.grounds.end),
+        "start": iso(plant, case.grounds.start),
+        "end": iso(plant, case.grounds.end),
         "total": _float(found.total),
         "most": _float(found.most),
         "by_status": None if found.by_status is None else {s: float(points) for s, points in found.by_status.items()},
@@ -158,6 +158,7 @@ def _float(value: Fraction | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _iso(plant: Plant, ns: int) -> str:
+def iso(plant: Plant, ns: int) -> str:
+    """Return an instant [ns since 1970, UTC] as ISO 8601 with the plant's offset."""
     seconds, rest = divmod(ns, 10**9)
     return (dt.datetime.fromtimestamp(seconds, plant.zone) + dt.timedelta(microseconds=rest // 1000)).isoformat()

@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 
 from config import approvals, exits
+from config.failures import Unverified
 from config.load import load_plant
 from config.plant import Plant
 from kpis.calendar import local_ns
@@ -23,7 +24,12 @@ NOW = "now"
 
 @click.group()
 def register() -> None:
-    """Show the registers, approve them as they are, and compare them over time."""
+    """Show the registers, approve them as they are, and compare them over time.
+
+    \b
+    Examples:  plantproof register show PLANT --kind assets
+               plantproof register approve PLANT --by 张三 --note "2026 annual check"
+    """
 
 
 @register.command("show")
@@ -35,6 +41,8 @@ def show_registers(plant: Path, *, kinds: tuple[str, ...], as_json: bool) -> Non
 
     \b
     Example:  plantproof register show PLANT --kind assets
+
+    Exits 78 where the configuration is at fault.
     """
     loaded = load_plant(plant)
     day = _today(loaded)
@@ -59,7 +67,7 @@ def approve(plant: Path, *, by: str, note: str, as_json: bool) -> None:
     \b
     Example:  plantproof register approve PLANT --by 张三 --note "2026 annual check"
 
-    A snapshot is never written over.
+    A snapshot is never written over. Exits 78 where the configuration is at fault.
     """
     loaded = load_plant(plant)
     try:
@@ -78,7 +86,7 @@ def history(plant: Path, *, as_json: bool) -> None:
     \b
     Example:  plantproof register history PLANT
 
-    Exits 4 when a snapshot is no more as it was approved.
+    Exits 4 where a snapshot is no more as it was approved, 78 where the configuration is at fault.
     """
     loaded = load_plant(plant)
     found = _snapshots(loaded)
@@ -113,7 +121,7 @@ def diff(plant: Path, *, other: Path | None, start: str | None, end: str, as_jso
                plantproof register diff PLANT --from 2026-01-01
                plantproof register diff PLANT OTHER
 
-    Exits 4 when a snapshot is no more as it was approved.
+    Exits 4 where a snapshot is no more as it was approved, 78 where the configuration is at fault.
     """
     loaded = load_plant(plant)
     if (other is None) == (start is None) or (other is not None and end != NOW):
@@ -159,8 +167,8 @@ def _whole(approval: approvals.Approval) -> approvals.Approval:
     """Return a snapshot that is as it was approved; any other ends the command."""
     faults = approval.faults()
     if faults:
-        click.echo(f"{approval.folder}: {'; '.join(faults)}: no more as it was approved; bring it back", err=True)
-        sys.exit(exits.VERIFY)
+        told = f"{approval.folder}: {'; '.join(faults)}: no more as it was approved; bring it back"
+        raise Unverified(told)
     return approval
 
 

@@ -1,1 +1,1 @@
-"""REST API over a plant's KPIs; an extra, on loopback unless told otherwise."""
+"""REST API and pages over a plant's figures and its evidence; an extra, on loopback unless told otherwise."""

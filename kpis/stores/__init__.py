@@ -11,8 +11,9 @@ from kpis.stores import lake
 from kpis.stores.arrays import Stretch
 from kpis.stores.base import Store, StoreError
 from kpis.stores.influxdb import InfluxDB
+from kpis.stores.memory import Memory
 
-__all__ = ["KINDS", "InfluxDB", "Lake", "Store", "StoreError", "opened", "store_of"]
+__all__ = ["KINDS", "InfluxDB", "Lake", "Memory", "Store", "StoreError", "opened", "store_of"]
 
 KINDS = ("lake", "influxdb")
 

@@ -18,6 +18,7 @@ from config.declared_checks import told
 from config.faults import Fault, did_you_mean, faults_of
 from config.load import SecretMissing, url_of
 from config.plant import Plant
+from config.redaction import Redaction
 from config.registers import Declared, SqlSource
 from config.tables import heads_of
 from kpis.stores.base import StoreError
@@ -149,9 +150,15 @@ def _fetched(source: SqlSource, root: Path) -> list[dict[str, Any]]:
         hint = "write such as sqlite, postgresql+psycopg, mysql+pymysql, mssql+pymssql or oracle+oracledb"
         raise StoreError(f"{thing}: {url.drivername} is no database that SQLAlchemy knows; {hint}") from error
     except sqlalchemy.exc.SQLAlchemyError as error:
-        said = str(getattr(error, "orig", None) or error).replace(str(url.password or "\0"), "***")
+        hidden = Redaction((str(url.password or ""), *_words(url.query)), shortest=1)
+        said = hidden(str(getattr(error, "orig", None) or error))
         hint = "check url, query and the rights of its user"
         raise StoreError(f"{thing}: cannot be read: {' '.join(said.split())}; {hint}") from None
+
+
+def _words(query: Mapping[str, Any]) -> list[str]:
+    """Return what options of a URL are set to, which a driver may say again: one may be a password."""
+    return [word for value in query.values() for word in ((value,) if isinstance(value, str) else value)]
 
 
 def _read_only(url: Any, root: Path, thing: str) -> Any:

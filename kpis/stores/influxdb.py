@@ -20,6 +20,7 @@ import polars as pl
 import urllib3
 
 from config.plant import Plant, Sink
+from config.redaction import Redaction, of_sink
 from config.schema import SAMPLE, UTC_NS
 from kpis.intervals import resolve, series
 from kpis.stores.arrays import Stretch
@@ -70,7 +71,7 @@ class InfluxDB:
 
     def __init__(self, config: Sink, plant: Plant) -> None:
         """Take the sink's config; contacts nothing."""
-        self._config, self._plant = config, plant
+        self._config, self._plant, self._redact = config, plant, Redaction(of_sink(config), shortest=1)
         self._database = config.bucket if config.api == "v2" else config.database
         trusted = str(plant.resolve(config.ca)) if config.ca is not None else None
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(config.timeout / 1e9), ca_certs=trusted)
@@ -232,9 +233,7 @@ class InfluxDB:
         return {"Authorization": f"{scheme} {token}"} if token else {}
 
     def _error(self, what: str) -> StoreError:
-        for secret in (self._config.password, self._config.token):
-            if secret:
-                what = what.replace(secret.get_secret_value(), "...")  # a server may repeat what it was sent
+        what = self._redact(what)  # a server may repeat what it was sent
         return StoreError("".join(sign if sign.isprintable() else " " for sign in f"InfluxDB at {self}: {what}"))
 
     def _hint(self, status: int) -> str:
