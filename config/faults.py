@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from config.plant import Device, Duration, Plant, Sink, Size, Source, Spool, Topic
+from config.redaction import in_urls
 from config.registers import SqlSource
 
 # Kinds of pydantic's errors, by their beginning, in words of the plant: rule, next step.
@@ -59,7 +60,7 @@ _WITH_UNIT = frozenset(
 _TIMES = ("start", "end", "day_start")
 _LOCAL_TIME = re.compile(r"\d{2}:\d{2}(:\d{2}(\.\d+)?)?")
 _URL_PASSWORD = re.compile(r"[^/@:]*:[^/@]+@")
-_LOOKED_UP = re.compile(r"\$\{(env|file):[^}]+\}")
+_LOOKED_UP = re.compile(r"\$\{(env|file|cred):[^}]+\}")
 _DATABASE_PASSWORD = re.compile(r"://[^@]*?:[^@]+@|(password|passwd|pwd|token|secret)=[^&;]", re.IGNORECASE)
 """A password in the URL of a database, also one that has / or @ in it, or that stands behind the question mark."""
 
@@ -74,6 +75,13 @@ class Fault:
     value: object
     rule: str
     hint: str
+
+    def __post_init__(self) -> None:
+        # A URL is shown without who connects and what proves it, wherever the fault is told.
+        for name in ("value", "rule"):
+            text = getattr(self, name)
+            if isinstance(text, str) and "://" in text:
+                object.__setattr__(self, name, in_urls(text))
 
     def __str__(self) -> str:
         value = "" if self.value is None or self.value == "" else f" {_shortened(self.value)}"

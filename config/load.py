@@ -1,6 +1,7 @@
 """TOML and tables -> Plant; every fault in one report, with file and line or key.
 
-Nothing here connects to anything. Secrets (`${env:NAME}`, `${file:path}`) are looked up only when asked for.
+Nothing here connects to anything. Secrets (`${env:NAME}`, `${file:path}`, `${cred:NAME}`) are looked up only when
+asked for.
 """
 
 import fnmatch
@@ -17,13 +18,15 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from config import attachments, maps, templates
+from config import attachments, health_checks, includes, maps, push_checks, templates
 from config.checks import cross_check
+from config.evidence import Evidence, Push
 from config.faults import ConfigError, Fault, did_you_mean, faults_of, misread
 from config.plant import (
     Asset,
     Calendar,
     CalendarException,
+    Health,
     Networking,
     Plant,
     Point,
@@ -41,8 +44,13 @@ FORMAT = 1
 
 M = TypeVar("M", bound=BaseModel)
 
-_SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
-_TOP = ("version", "plant", "source", "calendar", "states", "networking", "spool", "sink", "business_source")
+_SECRET = re.compile(r"\$\{(env|file|cred):([^}]+)\}")
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""Environment variable that names the folder of the credentials that systemd hands to a unit."""
+_TOP = (
+    "version", "plant", "source", "calendar", "states", "networking", "spool", "health", "sink", "business_source",
+    "evidence", "push",
+)  # fmt: skip
 TABLES: Mapping[str, tuple[type[BaseModel], Sequence[str], Sequence[str]]] = {
     "assets": (Asset, ("asset",), ("asset",)),
     "points": (Point, ("point", "asset"), ("point",)),
@@ -59,31 +67,41 @@ _DECLARING: tuple[type[BaseModel], ...] = (Declared, Answer)
 """Models whose rows may have an attachment, and the same name as others."""
 _COMPUTED = ("attachment_sha256", "source")
 """Their fields that are no columns."""
-_OWN = (
+OWN = (
     "id", "name", "kind", "timezone", "day_start", "uncertain", "demand_interval", "micro_stop", "startup",
     "coal_factors", "co2_factors", "nc_rule", "utilization",
 )  # fmt: skip
-_SECRET_KEYS = ("user", "password", "token")
-_NEVER_PLAIN = ("password", "token")
-_SECTIONS: Mapping[str, type[BaseModel]] = {"networking": Networking, "spool": Spool}
+_SECRET_KEYS = ("user", "password", "token", "secret")
+_NEVER_PLAIN = ("password", "token", "secret")
+SECTIONS: Mapping[str, type[BaseModel]] = {
+    "networking": Networking, "spool": Spool, "health": Health, "evidence": Evidence,
+}  # fmt: skip
+ABSENT = ("health",)
+"""Sections without which there is no such thing, rather than one with defaults."""
 _SEVERAL = re.compile(r" \((?:map|asset) ")
 """What stands in the place of a point that shares its row with others."""
-_TOML_HEAD = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
-_TOML_KEY = re.compile(r"""\s*(["']?)([^"'=\s]+)\1\s*=""")
+_ENTRIES: Mapping[str, type[BaseModel]] = {
+    "source": Source, "sink": Sink, "business_source": SqlSource, "push": Push,
+}  # fmt: skip
+"""Lists of tables whose entries are known by an id."""
 
 
 def load_plant(path: Path | str, *, secrets: bool = False) -> Plant:
-    """Return the plant of a folder with plant.toml, or of the file itself.
+    """Return the plant of a folder with plant.toml, or of the file itself; conf.d/*.toml beside it completes it.
 
-    secrets: look up `${env:}` and `${file:}`; without it they stay as they are written.
+    secrets: look up `${env:}`, `${file:}` and `${cred:}`; without it they stay as they are written.
     Raises ConfigError with every fault of the file, its tables and their references.
     """
-    path = Path(path)
-    return _Loader(path / "plant.toml" if path.is_dir() else path, secrets=secrets).load()
+    return _Loader(plant_file(Path(path)), secrets=secrets).load()
+
+
+def plant_file(path: Path) -> Path:
+    """Return plant.toml of a folder, or the file itself."""
+    return path / "plant.toml" if path.is_dir() else path
 
 
 class SecretMissing(Exception):  # noqa: N818
-    """What a secret's `${env:}` or `${file:}` names is not there."""
+    """What a secret's `${env:}`, `${file:}` or `${cred:}` names is not there."""
 
     def __init__(self, written: str, rule: str, hint: str) -> None:
         """Take what is written in place of the secret, what is wrong, and the next step."""
@@ -92,9 +110,9 @@ class SecretMissing(Exception):  # noqa: N818
 
 
 def look_up(written: str, root: Path) -> str:
-    """Return what `${env:NAME}` or `${file:PATH}` stands for, any other text as it is; files are below `root`.
+    """Return what `${env:NAME}`, `${file:PATH}` or `${cred:NAME}` stands for, any other text as it is.
 
-    Raises SecretMissing.
+    root: the folder that the paths of files begin at. Raises SecretMissing.
     """
     match = _SECRET.fullmatch(written)
     if match is None:
@@ -104,11 +122,24 @@ def look_up(written: str, root: Path) -> str:
         if name not in os.environ:
             raise SecretMissing(written, "names no environment variable", f"set {name} where this command starts")
         return os.environ[name]
+    path = root / name if kind == "file" else _credential(written, name)
     try:
-        return (root / name).read_text(encoding="utf-8").rstrip("\r\n")
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name no file can have
         reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
         raise SecretMissing(written, f"cannot be read ({reason})", "check the file and its permissions") from error
+
+
+def _credential(written: str, name: str) -> Path:
+    folder = os.environ.get(_CREDENTIALS)
+    if not folder:
+        hint = f"write LoadCredential={name}:PATH in its unit, or ${{file:PATH}} where it starts otherwise"
+        raise SecretMissing(written, "names a credential, and systemd gave this process none", hint)
+    if "/" in name or name in (".", ".."):
+        raise SecretMissing(
+            written, "is no name of a credential", "write the name that stands before the : of LoadCredential="
+        )
+    return Path(folder) / name
 
 
 def url_of(source: SqlSource, root: Path) -> str:
@@ -125,7 +156,7 @@ def url_of(source: SqlSource, root: Path) -> str:
 def with_secrets(sink: Sink, root: Path) -> Sink:
     """Return a sink of a plant that was loaded without secrets, with its own looked up; raises SecretMissing."""
     known = {"user": look_up(sink.user, root)}
-    hidden = {name: SecretStr(look_up(getattr(sink, name).get_secret_value(), root)) for name in _NEVER_PLAIN}
+    hidden = {name: SecretStr(look_up(getattr(sink, name).get_secret_value(), root)) for name in ("password", "token")}
     return sink.model_copy(update=known | hidden)
 
 
@@ -140,7 +171,7 @@ class _Loader:
         self.mapped: list[Point] = []
         self.kinds: dict[str, str] = {}
         self.register: dict[str, templates.Words] = {}
-        self.lines: dict[str, int] = {}
+        self.merged = includes.Merged({}, (), {}, ())
         self.tables: dict[str, str] = {}
         self.declared: Counter[str] = Counter()
 
@@ -153,31 +184,41 @@ class _Loader:
 
     def _plant(self, table: Mapping[str, Any]) -> Plant:
         plant = self._table(table, "plant")
-        self._unknown_keys(plant, (*_OWN, *TABLES), "plant.")
+        self._unknown_keys(plant, (*OWN, *TABLES), "plant.")
         sources = tuple(source.below(self.root) for source in self._models(Source, table.get("source"), "source"))
         self.kinds = {source.id: source.kind for source in sources}
         parts: dict[str, Any] = {
             "sources": sources,
             "sinks": tuple(self._models(Sink, table.get("sink"), "sink")),
             "business_sources": tuple(self._models(SqlSource, table.get("business_source"), "business_source")),
+            "push": tuple(self._models(Push, table.get("push"), "push")),
             "calendars": tuple(self._calendars(table.get("calendar"))),
             **self._states(self._table(table, "states")),
             "root": self.root,
             **self._registers(plant),
         }
-        for name, model in _SECTIONS.items():
+        for name, model in SECTIONS.items():
+            if name in ABSENT and name not in table:
+                continue
             made = self._model(model, self._table(table, name), f"plant.toml: {name}")
             parts |= {} if made is None else {name: made}
         parts["sources"] = tuple(
             maps.limited(source, [row for row in self.mapped if row.source == source.id]) for source in parts["sources"]
         )
         parts["tables"] = self.tables
-        parts["places"] = {name: place for (of, name), place in self.places.items() if of == "Point"}
-        own = {key: value for key, value in plant.items() if key in _OWN}
+        parts["places"] = {
+            **{name: place for (of, name), place in self.places.items() if of == "Point"},
+            **{
+                f"plant.toml: {path}": self._where(path)
+                for path in self.merged.lines
+                if path.startswith(("source[", "sink[", "health"))
+            },
+        }
+        own = {key: value for key, value in plant.items() if key in OWN}
         whole = self._model(Plant, own | parts, "plant.toml: plant")
         # References between the parts that did load are checked even where the plant itself is at fault.
         loaded = whole or Plant.model_construct(**{"id": "", **parts})
-        rest = cross_check(loaded, self.places)
+        rest = (*cross_check(loaded, self.places), *push_checks.check(loaded), *health_checks.check(loaded))
         self.faults += (fault for fault in rest if not self._follows(fault))
         if self.faults or whole is None:
             raise ConfigError(tuple(self.faults), loaded)
@@ -201,37 +242,36 @@ class _Loader:
         return False
 
     def _with_line(self, fault: Fault) -> Fault:
-        """Return a fault of plant.toml with the line of its key, or of the nearest table above it."""
-        file, colon, path = fault.place.partition(": ")
+        """Return a fault of plant.toml or conf.d with file and line of its key, or of the nearest table above it."""
+        file, _, path = fault.place.partition(": ")
         if file != "plant.toml":
             return fault
-        keys = path
-        while keys and keys not in self.lines:
-            keys = keys[: max(keys.rfind("."), keys.rfind("["), 0)]
-        line = f":{self.lines[keys]}" if keys else ""
-        return replace(fault, place=f"{self.file.name}{line}{colon}{path}")
+        return replace(fault, place=self._where(self._entry(path, fault.value)))
+
+    def _entry(self, path: str, value: object) -> str:
+        """Return the path of the last entry of an id that is given twice, where several files may have it."""
+        model = _ENTRIES.get(path)
+        if model is None or len(self.merged.files) == 1:
+            return path
+        return self.places.get((model.__name__, str(value)), path).removeprefix("plant.toml: ")
+
+    def _where(self, path: str) -> str:
+        """Return the place of a key: its file, its line and its path."""
+        file, line = self.merged.place(path) or (self.file.name, 0)
+        return f"{file}{f':{line}' if line else ''}{f': {path}' if path else ''}"
 
     def _toml(self) -> dict[str, Any]:
-        try:
-            text = self.file.read_text(encoding="utf-8-sig")
-            table = tomllib.loads(text)
-        except OSError as error:
-            hint = "name a folder with a plant.toml, or make one with: plantproof init"
-            fault = Fault(str(self.file), "file", "", f"cannot be read ({error.strerror})", hint)
-            raise ConfigError((fault,)) from error
-        except UnicodeDecodeError as error:
-            fault = Fault(self.file.name, "file", "", "is not UTF-8", "save it as UTF-8 in the editor")
-            raise ConfigError((fault,)) from error
-        except tomllib.TOMLDecodeError as error:
-            # The parser tells "(at end of document)" for what is missing there.
-            at = re.search(r"line (\d+)", str(error))
-            line = at[1] if at else text.count("\n") + 1
-            hint = "mend this first; the other checks follow"
-            fault = Fault(f"{self.file.name}:{line}", "file", "", f"is not TOML: {error}", hint)
-            raise ConfigError((fault,)) from error
-        self.lines = _key_lines(text)
-        self._unknown_keys(table, _TOP, "")
+        self.merged = includes.read(self.file)
+        self.faults += self.merged.faults
+        table = self.merged.table
         version = table.get("version")
+        if (
+            isinstance(version, int) and not isinstance(version, bool) and version > FORMAT
+        ):  # its keys mean other things
+            rule = f"is newer than {FORMAT}, the newest that this PlantProof reads"
+            hint = f"update PlantProof on this machine, or use the plant.toml of version {FORMAT} from before"
+            raise ConfigError((Fault("plant.toml: version", "version", version, rule, hint),))
+        self._unknown_keys(table, _TOP, "")
         if version != FORMAT or isinstance(version, bool):
             rule = f"this version of PlantProof reads version {FORMAT}"
             self._fault("plant.toml: version", "version", version, rule, f"write version = {FORMAT}")
@@ -490,25 +530,3 @@ def _iso(cell: str) -> str:
     if date := re.fullmatch(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})", cell):
         return f"{date[1]}-{date[2]:0>2}-{date[3]:0>2}"
     return f"0{cell}" if re.fullmatch(r"\d:\d{2}(:\d{2})?", cell) else cell
-
-
-def _key_lines(text: str) -> dict[str, int]:
-    """Return the lines of plant.toml on which tables and keys stand; `source[2].url` is the second source's."""
-    lines: dict[str, int] = {}
-    last: dict[str, str] = {}
-    table = ""
-    for n, line in enumerate(text.splitlines(), 1):
-        if head := _TOML_HEAD.match(line):
-            table = head[2].replace('"', "")
-            parent, _, name = table.rpartition(".")
-            if parent in last:  # [[source.device]] belongs to the last [[source]] above it
-                table = f"{last[parent]}.{name}"
-            if head[1] == "[[":
-                plain = table
-                numbered = re.compile(re.escape(table) + r"\[\d+\]")
-                table += f"[{1 + sum(numbered.fullmatch(key) is not None for key in lines)}]"
-                last[plain if parent not in last else f"{parent}.{name}"] = table
-            lines.setdefault(table, n)
-        elif key := _TOML_KEY.match(line):
-            lines.setdefault(f"{table}.{key[2]}".removeprefix("."), n)
-    return lines

@@ -19,10 +19,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from config.cells import Date, instant_cell
+from config.evidence import Evidence, Push
 from config.factors import coal_factors, grid_factor
 from config.fields import Id, Model, YesNo
 from config.registers import Answer, Declared, Loop, Meter, Process, SqlSource
-from config.units import METER_UNITS, Unit, parse_duration, parse_size
+from config.units import parse_duration, parse_size
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -90,6 +91,22 @@ def _of_a_day(value: int) -> int:
 
 Duration = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
 """A duration [ns], written as in "5s"."""
+
+LONGEST_HOLD_NS = 31 * 86_400_000_000_000
+"""A sample further away than this says nothing about a period: stores look no further for it [ns]."""
+
+
+def _hold(value: int) -> int:
+    if value > LONGEST_HOLD_NS:
+        raise ValueError("is longer than 31d, the furthest that samples are looked for; write at most 31d")
+    return value
+
+
+def _heartbeat(value: int) -> int:
+    if value * 5 // 2 > LONGEST_HOLD_NS:
+        raise ValueError("is so long that 2.5 of them, the default of max_hold, exceed 31d; write at most 12d")
+    return value
+
 
 Pause = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
 """A duration that may be 0 [ns]."""
@@ -347,9 +364,9 @@ class Point(Model):
     """OPC UA subscriptions: changes that the server keeps until it can send them."""
     trigger: Literal["", "status", "value", "timestamp"] = ""
     """OPC UA subscriptions: what is a change; empty: value, or timestamp where every poll is stored."""
-    heartbeat: Duration = 60_000_000_000
+    heartbeat: Annotated[Duration, AfterValidator(_heartbeat)] = 60_000_000_000
     """A value that stays is stored again after this [ns]."""
-    max_hold: Duration | None = None
+    max_hold: Annotated[Duration, AfterValidator(_hold)] | None = None
     """How long a value holds without a new row [ns]; default 2.5 heartbeats."""
     modulus: float | None = Field(default=None, gt=0)
     """Where a counter starts again at 0 [unit]: 65536 for 16 bits, 655.36 where they are scaled by 0.01."""
@@ -529,6 +546,31 @@ class Networking(Model):
     """Share of planned time with good samples from which a device is networked."""
 
 
+def _listen(value: str) -> str:
+    host, port = host_and_port(value)
+    if not host or any(c.isspace() or c in "/@*" for c in host) or not 0 < port < 65_536:
+        raise ValueError('is no address with a port; write such as "127.0.0.1:9103" or "[::1]:9103"')
+    return value
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Return the two parts of `host:port`, an IPv6 address without its brackets; port 0 where there is none."""
+    host, _, port = listen.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if ":" in host and not bracketed:
+        host = ""
+    return host[1:-1] if bracketed else host, int(port) if port.isascii() and port.isdigit() else 0
+
+
+class Health(Model):
+    """Where the agent answers how it does: /metrics, /healthz, /livez; without it the agent listens nowhere."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:9103"
+    """Address and port; localhost is 127.0.0.1."""
+    beyond_loopback: bool = False
+    """Whether it may be an address that other machines reach: anyone there may read, without login and encryption."""
+
+
 class Plant(Model):
     """A whole plant: its sources, registers, calendars and stores."""
 
@@ -578,7 +620,12 @@ class Plant(Model):
     """Declared answers to items of assessments."""
     networking: Networking = Networking()
     spool: Spool = Spool()
+    health: Health | None = None
+    """Where the agent answers how it does; empty: nowhere."""
     sinks: tuple[Sink, ...] = ()
+    evidence: Evidence = Evidence()
+    push: tuple[Push, ...] = ()
+    """Where each new evidence package is sent."""
     root: Path = Path()
     """The folder of plant.toml; relative paths start here."""
     tables: Mapping[str, str] = Field(default_factory=dict, repr=False)
@@ -653,8 +700,3 @@ def groups(assets: Iterable[str]) -> list[str]:
 def members(assets: Iterable[str], subject: str) -> list[str]:
     """Return the assets that are `subject` or lie below it, in their order."""
     return [asset for asset in assets if asset == subject or asset.startswith(f"{subject}/")]
-
-
-def meter_unit(point: Point) -> Unit:
-    """Return the unit of a meter point; KeyError where its unit is not one of METER_UNITS."""
-    return METER_UNITS[point.unit]

@@ -109,6 +109,7 @@ def test_a_fault_of_plant_toml_ends_a_command_with_its_text_and_78():
         ("press1,reject", "press1,since_rest", "column role: point press1.reject 'since_rest': is no role; did you"),
         ("kWh", "kW", "points.csv:7 column unit: point main.energy 'kW': is no unit for role energy.electricity"),
         ("10s,\n", "10,\n", "points.csv:8 column heartbeat: point robot1.state '10': is no number with a unit"),
+        ("10s,\n", "13d,\n", "points.csv:8 column heartbeat: point robot1.state '13d': is so long that 2.5 of them"),
         (",note\n", ",nota\n", "points.csv:1: column 'nota': is unknown; did you mean 'note'?"),
         ("0.01", "0", "points.csv:7 column scale: point main.energy '0': makes every value the same"),
         ("0.01", "nan", "points.csv:7 column scale: point main.energy 'nan': must be a finite number"),

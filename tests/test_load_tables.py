@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from config.faults import ConfigError, Fault
 from config.load import load_plant
 from config.tables import SYNONYMS, read_table
-from kpis.evidence.package import config_files
+from kpis.evidence.configuration import config_files
 from tests.test_config import STARTER, edited, faults, starter
 
 POINTS = list(csv.reader((STARTER / "points.csv").read_text(encoding="utf-8-sig").splitlines()))
