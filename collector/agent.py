@@ -2,29 +2,33 @@
 
 import asyncio
 import contextlib
+import functools
 import importlib.metadata
 import itertools
 import logging
+import math
 import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
-from collector import gaps
+from collector import gaps, health, host, reload
 from collector.batch import Intake, Rows, to_frame
-from collector.delivery import Commits, Delivery
+from collector.delivery import Commits, Delivery, Load
 from collector.ledger import Losses
 from collector.payload import decoded, encoded
 from collector.quarantine import Quarantine
+from collector.reload import Changes, Wanted, setup_of
 from collector.repeats import Repeats
 from collector.sinks import base as sinks
 from collector.spool import Record, Spool, SpoolFull
-from collector.status import SinkStatus, SourceStatus, Status, read_status
+from collector.status import ReloadStatus, SinkStatus, SourceStatus, Status, exchanged, read_status
+from collector.watchdog import REST_S, Heart, Watchdog, to_open, to_read
 from config.plant import Plant, Point, Source
 from config.plant import Sink as SinkConfig
 from config.schema import SAMPLE
@@ -32,6 +36,8 @@ from connectors import base as connectors
 from connectors.base import Readings, Refused, SourceLost, SourceRefused
 
 log = logging.getLogger("plantproof.agent")
+
+T = TypeVar("T")
 
 BACK_OFF_S = (0.5, 30.0)
 """First and longest pause between tries [s]."""
@@ -66,6 +72,8 @@ JUMP_S = 2.0
 """The computer's clock that was set by so much [s] stands in the ledger."""
 DRAIN_S = 30.0
 """How long a stopping agent lets its sinks drain [s]."""
+LEAVE_S = 30.0
+"""How long a reload waits for the write under way of a sink that ends [s]; what hangs longer holds up no other."""
 
 
 @dataclass(slots=True)
@@ -78,17 +86,35 @@ class _Held:
     """When the last good rows came over it that were not known yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a source from before it is read."""
+
+    intake: Intake
+    repeats: Repeats
+    ended: list[Rows]
+    """The rows that end its data where the run before ended without a word."""
+    tokens: list[int]
+    """Names of its last messages."""
+
+
 class Agent:
     """Collects a plant's samples until `stop` is called; `run` may be called once."""
 
-    def __init__(self, plant: Plant, *, name: str = "agent") -> None:
-        """Take the plant; `name` is this gateway's, in file names and in status."""
-        self.plant, self.name = plant, name
-        self.sources = [s for s in plant.sources if s.agent in ("", name)]
-        by_source = {s.id: [p for p in plant.points if p.source == s.id] for s in self.sources}
-        self.points: list[Point] = [_with_period(p, s) for s in self.sources for p in by_source[s.id]]
-        self.ids = pl.Series("point", [p.point for p in self.points], dtype=pl.String)
+    def __init__(self, plant: Plant, *, name: str = "agent", load: Callable[[], Plant] | None = None) -> None:
+        """Take the plant; `name` is this gateway's, in file names and in status; `load` returns the plant anew.
+
+        `load` raises ConfigError where the configuration is at fault; without it nothing can be reloaded.
+        """
+        self.plant, self.name, self._load = plant, name, load
+        self.setup = setup_of(plant, name)
+        self.ids = pl.Series("point", [], dtype=pl.String)
+        """Point ids by position; a source that is reloaded with other points takes positions at the end."""
+        self._firsts: dict[str, int] = {}
+        """Position of each source's first point."""
+        self._place(self.setup.sources)
         self.status = Status(agent=name, plant=plant.id)
+        self.watchdog = Watchdog(manager=host.ServiceManager())
         self._pending: list[Rows] = []
         self._acknowledge: list[tuple[str, Callable[[], None]]] = []
         self._refused: list[tuple[str, Refused]] = []
@@ -97,6 +123,16 @@ class Agent:
         self._rows = 0
         self._bytes = 0
         self._stop = asyncio.Event()
+        self._asked_to_reload = asyncio.Event()
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._delivering: dict[str, tuple[Delivery, asyncio.Task[None]]] = {}
+        self._unstored: dict[str, Load | None] = {}
+        """What sinks that ended had taken from the spool and not stored: those that follow store it."""
+        self._let_go: set[asyncio.Task[Any]] = set()
+        """Tasks that were asked to end."""
+        self._ended: list[asyncio.Task[Any]] = []
+        """Tasks that ended by themselves."""
+        self._committing = asyncio.Lock()
         self._room = asyncio.Event()
         self._room.set()
         self._sources_done = asyncio.Event()
@@ -109,13 +145,30 @@ class Agent:
         self._losses: dict[str, Losses] = {}
         self._doubts: dict[str, Losses] = {}
         self._links: dict[str, tuple[connectors.Connector, Intake]] = {}
+        self._known: dict[str, _Known] = {}
         self._stalls = 0
         self._commit_began: float | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._planner = ThreadPoolExecutor(1, thread_name_prefix="plan")
+        """Sets connectors up: of ten thousand points that takes a third of a second, in which others are read."""
 
     def stop(self) -> None:
         """Ask the agent to drain and end."""
         self._stop.set()
+
+    def reload(self) -> None:
+        """Ask the agent to read its configuration anew; `status.reload` says what became of it."""
+        self._asked_to_reload.set()
+
+    @property
+    def sources(self) -> list[Source]:
+        """The sources that this gateway reads."""
+        return list(self.setup.sources.values())
+
+    @property
+    def points(self) -> list[Point]:
+        """Their points."""
+        return self.setup.all_points()
 
     async def run(self) -> None:
         """Collect until `stop`; then commit, drain the sinks and close.
@@ -123,8 +176,7 @@ class Agent:
         Raises host.Locked or SpoolFormat where the spool cannot be opened.
         """
         # A gateway that is short of descriptors later must not fail at an import.
-        self._modules = {source.id: connectors.load(source.kind) for source in self.sources}
-        modules = {sink.name: sinks.load(sink.kind) for sink in self.plant.sinks}
+        self._modules, sink_modules = reload.load_modules(self.setup)
         config = self.plant.spool
         self.spool = Spool(
             self.plant.resolve(config.path),
@@ -138,11 +190,13 @@ class Agent:
         try:
             self._tell_start()
             self.spool.forget_all_but([sink.name for sink in self.plant.sinks])
-            self._intakes = await asyncio.get_running_loop().run_in_executor(self._disk, self._recovered)
-            deliveries = [self._delivery(sink, modules[sink.name]) for sink in self.plant.sinks]
-            await self._run(deliveries)
+            await self._recover(self.setup.sources)
+            for sink in self.plant.sinks:
+                self.spool.advance(sink.name)  # from now on nothing that it lacks is removed
+            await self._run([self._delivery(sink, sink_modules[sink.name]) for sink in self.plant.sinks])
             self.spool.ledger.add("stopped", "asked to", agent=self.name, rows=self._commits.rows)
         finally:
+            self._planner.shutdown(wait=False, cancel_futures=True)
             self._disk.shutdown()
             self.spool.close()
 
@@ -158,58 +212,220 @@ class Agent:
         self.spool.ledger.add("started", reason, agent=self.name, version=version, last=self.spool.last)
 
     def _delivery(self, config: SinkConfig, module: sinks.SinkModule) -> Delivery:
-        self.spool.advance(config.name)  # from now on nothing that it lacks is removed
         ledger = self.spool.ledger
         quarantine = Quarantine(self.spool.path / "quarantine", ledger, name=f"sink-{config.name}")
         sink = module.Sink(
-            config, self.plant, agent=self.name, spool=self.spool.id, ledger=ledger, quarantine=quarantine
+            config, self.setup.plant, agent=self.name, spool=self.spool.id, ledger=ledger, quarantine=quarantine
         )
         status = self.status.sinks[config.name] = SinkStatus(kind=config.kind)
+        points = pl.Series("point", [point.point for point in self.points], dtype=pl.String)
+        left = self._unstored.get(config.name)
         return Delivery(
-            config, sink, self.spool, points=self.ids, disk=self._disk, commits=self._commits, status=status
+            config, sink, self.spool, points=points, disk=self._disk, commits=self._commits, status=status, left=left
         )
 
     async def _run(self, deliveries: list[Delivery]) -> None:
-        sources = [asyncio.create_task(self._source(s), name=f"source {s.id}") for s in self.sources]
-        committer = asyncio.create_task(self._committer(), name="committer")
-        sink_tasks = [asyncio.create_task(one.run(), name=f"sink {one.name}") for one in deliveries]
-        reporter = asyncio.create_task(self._report(), name="status")
-        pulse = asyncio.create_task(self._pulse(), name="pulse")
-        stopping = asyncio.create_task(self._stop.wait())
-        watched: list[asyncio.Task[Any]] = [*sources, committer, *sink_tasks, reporter, pulse, stopping]
-        done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-        self._stop.set()
-        for source in sources:
-            source.cancel()
-        await asyncio.gather(*sources, return_exceptions=True)
+        for source in self.sources:
+            self._begin(source)
+        committer = self._lasting(self.watchdog.watch("committer", self._committer))
+        for one in deliveries:
+            self._deliver(one)
+        rest = [
+            self._lasting(asyncio.create_task(self._report(), name="status")),
+            self._lasting(asyncio.create_task(self._pulse(), name="pulse")),
+            self._lasting(asyncio.create_task(self.watchdog.run(self._line), name="watchdog")),
+        ]
+        answering = health.started(self.plant, self.status, self.watchdog)
+        reloader = self._lasting(asyncio.create_task(self._reloader(), name="reloader"))
+        await self._stop.wait()
+        self.watchdog.stopping()
+        await _cancelled([reloader])
+        await _cancelled(self._reading.values())
         self._sources_done.set()
         self._due.set()
         await committer
         await self._commits.end()
-        if sink_tasks:
-            await asyncio.wait(sink_tasks, timeout=DRAIN_S)
-        rest: list[asyncio.Task[Any]] = [*sink_tasks, reporter, pulse, stopping]
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        draining = [task for _, task in self._delivering.values()]
+        if draining:
+            await asyncio.wait(draining, timeout=DRAIN_S)
+        await _cancelled([*draining, *rest, *answering])
         self._look_at_links()
         self.status.stopped = True
         self._write_status()
         log.info("stopped; %d rows were committed, %d wait for a commit", self._commits.rows, self._rows)
-        for task in done - {stopping}:  # a task that ended by itself ended by a fault of ours
+        for task in self._ended:  # by a fault of ours
             if not task.cancelled() and task.exception() is not None:
                 raise RuntimeError(f"{task.get_name()} ended") from task.exception()
 
-    async def _source(self, source: Source) -> None:
-        points = [p for p in self.points if p.source == source.id]
-        intake, repeats = self._intakes[source.id]
+    def _lasting(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        """Let the agent stop once a task ends that was not asked to."""
+        task.add_done_callback(self._over)
+        return task
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        if task not in self._let_go and not self._stop.is_set():
+            self._ended.append(task)
+            self._stop.set()
+        self._let_go.discard(task)
+
+    def _begin(self, source: Source) -> None:
+        self._reading[source.id] = self._lasting(
+            self.watchdog.watch(f"source {source.id}", lambda heart: self._source(source, heart))
+        )
+
+    def _deliver(self, delivery: Delivery) -> None:
+        task = self._lasting(asyncio.create_task(delivery.run(), name=f"sink {delivery.name}"))
+        self._delivering[delivery.name] = delivery, task
+
+    async def _reloader(self) -> None:
+        """Take the configuration anew whenever asked, one wish after the other; keep the old one on any fault."""
+        for number in itertools.count(1):
+            await self._asked_to_reload.wait()
+            self._asked_to_reload.clear()
+            began = reload.now()
+            try:
+                wanted = await asyncio.to_thread(reload.wanted, self._load, self.plant, self.setup, self.name)
+            except Exception as error:  # noqa: BLE001  whatever is wrong with a new file ends no collecting
+                self._tell_reload(reload.refused(number, began, error))
+            else:
+                self._tell_reload(await self._exchange(number, began, wanted))
+
+    def _tell_reload(self, told: ReloadStatus) -> None:
+        self.status.reload = told
+        if told.refused:
+            self.spool.ledger.add("reload refused", told.refused, agent=self.name, first=told.faults[0])
+            log.error("reload refused, the configuration before is kept: %s", "; ".join(told.faults))
+        else:
+            self.spool.ledger.add("reloaded", "asked to", agent=self.name, sources=told.sources, sinks=told.sinks)
+            log.info("reloaded: %s; %s", exchanged("sources", told.sources), exchanged("sinks", told.sinks))
+            if told.waits_for_restart:
+                log.warning("%s of plant.toml waits for a restart", ", ".join(told.waits_for_restart))
+        self._write_status()
+
+    async def _exchange(self, number: int, began: str, wanted: Wanted) -> ReloadStatus:
+        """Let what changed begin anew; what did not is not touched, and misses nothing."""
+        of_sources, of_sinks = wanted.of_sources, wanted.of_sinks
+        taken = self._taken_over(of_sources, wanted.setup.sources)
+        await self._end_sources(of_sources)
+        self._taken |= taken
+        self.setup, self._modules = wanted.setup, wanted.connectors
+        self._place(of_sources.begun)
+        # What a broker may send again is known from the spool's tail, as after a start. An agent that stops meanwhile
+        # still hears what became of the commit.
+        await asyncio.shield(self._commit())
+        async with self._committing:  # what the spool did not take stands beside its tail, and not on its way there
+            await self._recover(of_sources.begun)
+        for name in of_sources.begun:
+            self._begin(self.setup.sources[name])
+        faults = await self._exchange_sinks(of_sinks)
+        return ReloadStatus(
+            number=number,
+            began=began,
+            at=reload.now(),
+            faults=faults,
+            sources=of_sources.report(),
+            sinks=of_sinks.report(),
+            waits_for_restart=wanted.waits_for_restart,
+        )
+
+    def _taken_over(self, changes: Changes, sources: dict[str, Source]) -> dict[str, deque[int]]:
+        """Return the names of messages that a new source knows from one that is gone: it has that one's session."""
+        sessions = {_session(self.setup.sources[name]): self._taken[name] for name in changes.removed}
+        heirs = {name: _session(sources[name]) for name in changes.added if sources[name].client_id}
+        return {name: sessions[session] for name, session in heirs.items() if session in sessions}
+
+    async def _end_sources(self, changes: Changes) -> None:
+        """End what changed or is gone; its points are unknown from now on until their next row."""
+        ending = [self._reading[name] for name in changes.ended]
+        self._let_go.update(ending)
+        for task in ending:
+            task.cancel()
+        if ending:
+            await asyncio.wait(ending)
+        for name in changes.ended:
+            del self._reading[name]
+            self._links.pop(name, None)
+        for name in changes.removed:
+            for known in (self._losses, self._doubts, self._taken, self.status.sources):
+                known.pop(name, None)
+        self.watchdog.hearts = [heart for heart in self.watchdog.hearts if not heart.over]
+
+    async def _exchange_sinks(self, changes: Changes) -> list[str]:
+        """End and begin sinks, each between two writes; returns the faults of those that cannot be set up or ended."""
+        faults = []
+        in_disk = functools.partial(asyncio.get_running_loop().run_in_executor, self._disk)
+        hanging = await self._end_sinks([*changes.ended, *changes.begun])
+        for name in hanging:
+            self._delivering[name][1].add_done_callback(functools.partial(self._follow, name))
+            fault = f"sink {name}: its store hangs in a write; what changed is taken once that is over, or at a restart"
+            self.status.sinks[name].error = fault
+            faults.append(fault)
+            log.error("%s", fault)
+        for name in [name for name in changes.begun if name not in hanging]:
+            try:
+                await in_disk(self.spool.advance, name)
+                self._begin_sink(name)
+            except Exception as error:  # noqa: BLE001  it is told, and ends no collecting
+                faults.append(self._not_set_up(name, error))
+        # Not before what is new has its place: what only a sink waited for that is gone may be the first that it gets.
+        await in_disk(self.spool.forget_all_but, list(self.setup.sinks))
+        for name in changes.removed:
+            self._unstored.pop(name, None)
+        for name in set(self.status.sinks) - set(self.setup.sinks):
+            del self.status.sinks[name]
+        return faults
+
+    async def _end_sinks(self, names: Iterable[str]) -> list[str]:
+        """End those that run, each after the write under way; returns those whose write takes too long."""
+        ending = {name: self._delivering[name] for name in names if name in self._delivering}
+        for delivery, task in ending.values():
+            if not task.done():
+                self._let_go.add(task)
+            await delivery.leave()
+        if ending:
+            await asyncio.wait([task for _, task in ending.values()], timeout=LEAVE_S)
+        hanging = [name for name, (_, task) in ending.items() if not task.done()]
+        for name in set(ending).difference(hanging):
+            self._unstored[name] = self._delivering.pop(name)[0].left
+        return hanging
+
+    def _begin_sink(self, name: str) -> None:
+        config = self.setup.sinks[name]
+        self._deliver(self._delivery(config, sinks.load(config.kind)))
+        self._unstored.pop(name, None)
+
+    def _not_set_up(self, name: str, error: Exception) -> str:
+        """Note that a sink cannot be set up, for status and for the next reload, which tries it again."""
+        fault = f"sink {name} cannot be set up: {error!r}; its data waits in the spool, mend it and reload"
+        self.status.sinks[name] = SinkStatus(kind=self.setup.sinks[name].kind, error=fault)
+        del self.setup.sink_marks[name]
+        log.error("sink %s", name, exc_info=error)
+        return fault
+
+    def _follow(self, name: str, task: asyncio.Task[None]) -> None:
+        """Begin what follows a sink whose store hung while it was reloaded, now that it is over."""
+        if self._stop.is_set() or self._delivering.get(name, (None, None))[1] is not task:
+            return
+        self._unstored[name] = self._delivering.pop(name)[0].left
+        if name not in self.setup.sinks:
+            del self._unstored[name]
+            self._disk.submit(self.spool.forget_all_but, list(self.setup.sinks))
+            return
+        try:
+            self._begin_sink(name)
+        except Exception as error:  # noqa: BLE001  it is told, and ends no collecting
+            self._not_set_up(name, error)
+
+    async def _source(self, source: Source, heart: Heart) -> None:
+        points = self._points_of(source)
+        intake, repeats = self._known[source.id].intake, self._known[source.id].repeats
         status = SourceStatus(kind=source.kind, points=len(points), expect_ns=_expected(source, points))
         self.status.sources[source.id] = status
         pause = BACK_OFF_S[0]
         open_since, told = None, False
         try:
             while True:
-                connector = self._made(source, points, status)
+                connector = await self._made(source, points, status)
                 if connector is None:
                     self._add(intake.lost(time.time_ns()))
                     await asyncio.sleep(BACK_OFF_S[1])
@@ -221,7 +437,7 @@ class Agent:
                 self._links[source.id] = connector, intake
                 held = _Held()
                 try:
-                    await self._collect(source.id, connector, intake, repeats, status, held)
+                    await self._collect(source, connector, intake, repeats, status, held, heart)
                 except SourceLost as error:
                     status.state, status.error = "lost", str(error)
                 except SourceRefused as error:
@@ -231,6 +447,7 @@ class Agent:
                     self.spool.ledger.add("connector fault", repr(error), source=source.id)
                     log.exception("source %s", source.id)
                 finally:
+                    heart.patience = REST_S
                     open_since = None if connector.filled or not source.history else since
                     await connector.close()
                     self._note_losses(source.id)
@@ -246,10 +463,14 @@ class Agent:
             status.state = "stopped"
             self._add(intake.shutdown(time.time_ns()))
 
-    def _made(self, source: Source, points: list[Point], status: SourceStatus) -> connectors.Connector | None:
+    def _points_of(self, source: Source) -> list[Point]:
+        return self.setup.points[source.id]
+
+    async def _made(self, source: Source, points: list[Point], status: SourceStatus) -> connectors.Connector | None:
         """Return a connector, None where it cannot be set up: one source's fault must not end the others."""
         try:
-            return self._modules[source.id].Connector(source, points)
+            made = self._modules[source.id].Connector
+            return await asyncio.get_running_loop().run_in_executor(self._planner, made, source, points)
         except Exception as error:
             status.state, status.error = "refused", f"cannot be set up: {error!r}"
             self.spool.ledger.add("connector fault", repr(error), source=source.id)
@@ -258,19 +479,22 @@ class Agent:
 
     async def _collect(
         self,
-        source: str,
+        source: Source,
         connector: connectors.Connector,
         intake: Intake,
         repeats: Repeats,
         status: SourceStatus,
         held: _Held,
+        heart: Heart,
     ) -> None:
         stalls = self._stalls
+        heart.patience = to_open(source)
         await connector.connect()
+        heart.patience = reading = to_read(source, self._points_of(source), status.expect_ns)
         held.since = time.monotonic()
         status.state, status.error = "connected", ""
         status.connects += 1
-        log.info("source %s is connected: %d points", source, status.points)
+        log.info("source %s is connected: %d points", source.id, status.points)
         async for readings in connector.readings():
             status.readings += 1
             if intake.says_something(readings):
@@ -282,13 +506,15 @@ class Agent:
             status.filled += len(fresh.points) if readings.historic else 0
             status.rows += sum(len(r) for r in rows)
             self._add(rows)
-            self._keep_messages(source, readings)
+            self._keep_messages(source.id, readings)
             if readings.acknowledge is not None:
-                self._acknowledge.append((source, readings.acknowledge))
+                self._acknowledge.append((source.id, readings.acknowledge))
                 if readings.urgent and not self.status.spool.get("error"):
                     self._due.set()
             if not self._room.is_set():
-                await self._held_up(source, intake, status)
+                heart.patience = math.inf  # the committer is watched, and a full spool may stay full for days
+                await self._held_up(source.id, intake, status)
+                heart.patience = reading
             if self._stalls != stalls:
                 raise SourceLost(f"the agent stood still for more than {STALL_S:g} s; what came meanwhile is in doubt")
         raise SourceLost("the connector ended without a word")
@@ -332,21 +558,42 @@ class Agent:
             del waiting[: -(known.maxlen or TOKENS)]
         self._look_at_room()
 
-    def _recovered(self) -> dict[str, tuple[Intake, Repeats]]:
+    def _place(self, names: Iterable[str]) -> None:
+        """Give the sources' points positions: those that they had, or new ones where the points are others."""
+        for name in names:
+            ids = pl.Series("point", [point.point for point in self.setup.points[name]], dtype=pl.String)
+            first = self._firsts.get(name)
+            if first is None or not self.ids[first : first + len(ids)].equals(ids):
+                self._firsts[name] = len(self.ids)
+                self.ids = pl.concat([self.ids, ids])  # positions of rows that wait for a commit stay
+
+    async def _recover(self, names: Iterable[str]) -> None:
+        """Learn of sources what the spool's last batches say, and rows that it did not take yet."""
+        ask = functools.partial(self._known_of, list(names), list(self._pending))
+        known = await asyncio.get_running_loop().run_in_executor(self._disk, ask)
+        self._known |= known
+        for name, one in known.items():
+            self._add(one.ended)
+            size = max(TOKENS, 2 * self.setup.sources[name].receive_maximum)
+            self._taken[name] = deque(self._taken.get(name, one.tokens), maxlen=size)
+
+    def _known_of(self, names: list[str], waiting: list[Rows]) -> dict[str, _Known]:
         """Return each source's intake, with what the last batches of the spool say, which a broker may send again."""
-        after = max(0, self.spool.last - TAIL_BATCHES)
+        if not names:
+            return {}
+        after = max(self.spool.before, self.spool.last - TAIL_BATCHES)  # what was dropped is no damage
         tail, tokens = self._tail(after), self.spool.tokens(after)
-        intakes = {}
-        for source in self.sources:
-            points = [p for p in self.points if p.source == source.id]
-            first = next((i for i, p in enumerate(self.points) if p.source == source.id), 0)
-            intake, repeats = Intake(points, first, quiet=source.kind == "mqtt"), Repeats([p.point for p in points])
+        if waiting:
+            tail = pl.concat([tail, to_frame(waiting, self.ids).select(tail.columns)])
+        known = {}
+        for name in names:
+            points = self.setup.points[name]
+            intake = Intake(points, self._firsts[name], quiet=self.setup.sources[name].kind == "mqtt")
+            repeats = Repeats([p.point for p in points])
             repeats.recover(tail)
             intake.recover(tail)
-            self._add(intake.died(tail))
-            intakes[source.id] = intake, repeats
-            self._taken[source.id] = deque(tokens.get(source.id, ()), maxlen=max(TOKENS, 2 * source.receive_maximum))
-        return intakes
+            known[name] = _Known(intake, repeats, intake.died(tail), list(tokens.get(name, ())))
+        return known
 
     def _tail(self, after: int) -> pl.DataFrame:
         frames: deque[pl.DataFrame] = deque([pl.DataFrame(schema=dict(SAMPLE))])
@@ -378,8 +625,9 @@ class Agent:
             if not self.status.spool.get("error"):
                 self._due.set()
 
-    async def _committer(self) -> None:
+    async def _committer(self, heart: Heart) -> None:
         interval = self.plant.spool.commit / 1e9
+        heart.patience = interval + REST_S
         while not self._sources_done.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), interval)
@@ -390,6 +638,11 @@ class Agent:
             self.spool.ledger.add("lost at stop", str(self.status.spool.get("error")), rows=self._rows)
 
     async def _commit(self) -> None:
+        """Commit what waits; one commit is over before the next begins."""
+        async with self._committing:
+            await self._commit_now()
+
+    async def _commit_now(self) -> None:
         rows, acknowledge, refused = self._pending, self._acknowledge, self._refused
         if not rows and not acknowledge and not refused:
             return
@@ -500,6 +753,16 @@ class Agent:
             status.link = dict(connector.figures()) if connected else {}
             status.coverage, status.silent = intake.coverage(time.time_ns()), intake.silent(time.time_ns())
 
+    def _line(self) -> str:
+        """Return how the agent does, in a line for systemctl status; what sources answer has no place in it."""
+        now = time.monotonic()
+        fresh = sum(source.fresh(now) for source in self.status.sources.values())
+        line = f"{fresh} of {len(self.sources)} sources fresh"
+        ailing = [name for name, sink in self.status.sinks.items() if sink.report(now)["error"]]
+        if ailing:
+            line += f"; at fault: sink {', '.join(ailing)}"
+        return line + ("; the spool takes nothing" if self.status.spool.get("error") else "")
+
     def _write_status(self) -> None:
         if self._commit_began is not None and time.monotonic() - self._commit_began > STUCK_S:
             self.status.spool["error"] = f"a commit takes longer than {STUCK_S:g} s; look at the disk"
@@ -532,6 +795,11 @@ def _pause(status: SourceStatus, pause: float, held: _Held) -> float:
     return min(pause, HASTE_S) if held.good is not None else pause
 
 
+def _session(source: Source) -> tuple[str, str]:
+    """Return what a broker knows a session by, and which broker."""
+    return source.url, source.client_id
+
+
 def _expected(source: Source, points: list[Point]) -> int:
     """Return the longest time between two readings that is in order [ns]."""
     if source.kind == "mqtt":
@@ -542,8 +810,12 @@ def _expected(source: Source, points: list[Point]) -> int:
     return expect
 
 
-def _with_period(point: Point, source: Source) -> Point:
-    return point if point.period is not None else point.model_copy(update={"period": source.period})
+async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they are over."""
+    every = list(tasks)
+    for task in every:
+        task.cancel()
+    await asyncio.gather(*every, return_exceptions=True)
 
 
 def _text_size(rows: Rows) -> int:

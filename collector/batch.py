@@ -140,9 +140,19 @@ class Intake:
         return self.valid[points] | np.array([t is not None for t in self.text[points]], np.bool_)
 
     def recover(self, samples: pl.DataFrame) -> None:
-        """Remember from SAMPLE rows of before a restart when each point's last good value was."""
-        good = samples.filter(pl.col("status") < BAD, pl.col("point").is_in(self._ids))
-        np.maximum.at(self.good_ts, *self._newest(good))
+        """Remember from SAMPLE rows of before a restart when each point's last good value was, and which points ended.
+
+        `samples` stand as they were committed. A value that stood all the while bears its old time; as after any gap
+        it is known again from now.
+        """
+        own = samples.filter(pl.col("point").is_in(self._ids))
+        np.maximum.at(self.good_ts, *self._newest(own.filter(pl.col("status") < BAD)))
+        if self._quiet:
+            return
+        last = own.group_by("point").last()
+        ended = last.filter(pl.col("status").is_in([BAD_NO_COMMUNICATION, BAD_SHUTDOWN]))
+        points, newest = self._newest(own.filter(pl.col("point").is_in(ended["point"].implode())))
+        self.ts[points], self.cut[points] = newest, True
 
     def _newest(self, samples: pl.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Return which of the points have rows, and the newest time of each [ns]."""

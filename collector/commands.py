@@ -1,20 +1,21 @@
-"""The commands of the agent: check, run, status, spool."""
+"""The commands of the agent: check, run, import."""
 
 import asyncio
+import functools
 import json
-import logging
 import signal
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from collector.ledger import read_ledger
+from collector import health, host
+from collector.logs import to_stderr
 from collector.sinks import base as sinks
-from collector.status import read_status
 from config import exits
+from config.echo import masked_url
+from config.failures import Misconfigured, fault_data
 from config.faults import ConfigError, Fault
 from config.load import load_plant
 from config.plant import Plant, Source
@@ -25,6 +26,11 @@ from connectors import base as connectors
 PLANT = click.argument("plant", type=click.Path(path_type=Path, exists=True))
 
 
+def _place(plant: Plant, key: str) -> str:
+    """Return where a key stands: in a file of conf.d, perhaps."""
+    return plant.places.get(key, key)
+
+
 def faults_of(plant: Plant) -> list[Fault]:
     """Return what connectors and sinks have against the plant: kinds, addresses and types; never connects."""
     faults = []
@@ -33,18 +39,19 @@ def faults_of(plant: Plant) -> list[Fault]:
         try:
             kinds[source.id] = module, _ = connectors.load(source.kind), source
             if (fault := module.check_source(source)) is not None:
-                place = f"plant.toml: source[{n}]"
+                place = _place(plant, f"plant.toml: source[{n}]")
                 hint = f"see docs/connectors.md, {source.kind}"
                 faults.append(Fault(place, f"source {source.id}", source.url, fault, hint))
         except LookupError as error:
             hint = f"write one of {', '.join(connectors.KINDS)}"
-            faults.append(Fault(f"plant.toml: source[{n}].kind", f"source {source.id}", source.kind, str(error), hint))
+            place = _place(plant, f"plant.toml: source[{n}].kind")
+            faults.append(Fault(place, f"source {source.id}", source.kind, str(error), hint))
     for n, sink in enumerate(plant.sinks, 1):
         if sink.kind not in sinks.KINDS:
             rule = f"the stores of this version are {', '.join(sinks.KINDS)}"
-            faults.append(
-                Fault(f"plant.toml: sink[{n}].kind", f"sink {sink.name}", sink.kind, rule, "write one of them")
-            )
+            place = _place(plant, f"plant.toml: sink[{n}].kind")
+            faults.append(Fault(place, f"sink {sink.name}", sink.kind, rule, "write one of them"))
+    faults += health.faults(plant)
     for point in plant.points:
         if point.source not in kinds:
             continue
@@ -68,7 +75,7 @@ def load_checked(path: Path, *, secrets: bool = False) -> Plant:
 
 @click.command()
 @PLANT
-@click.option("--json", "as_json", is_flag=True, help="Print the faults as a JSON list.")
+@click.option("--json", "as_json", is_flag=True, help="Print the faults as a JSON list; with --reads an object.")
 @click.option("--reads", is_flag=True, help="Print every address that will be read, for sign-off.")
 def check(plant: Path, *, as_json: bool, reads: bool) -> None:
     """Validate a plant's configuration without connecting to anything.
@@ -77,8 +84,8 @@ def check(plant: Path, *, as_json: bool, reads: bool) -> None:
     Examples:  plantproof check /etc/plantproof
                plantproof check /etc/plantproof --reads
 
-    Lists every fault at once with its place and the next step, and exits 78 when there is one. Without faults it
-    prints what will be read of each source.
+    Lists every fault at once with its place and the next step. Without faults it prints what will be read of each
+    source. Exits 78 where the configuration is at fault.
     """
     faults: list[Fault] = []
     loaded = None
@@ -88,8 +95,9 @@ def check(plant: Path, *, as_json: bool, reads: bool) -> None:
     except ConfigError as error:
         faults = [*error.faults, *(faults_of(error.plant) if error.plant is not None else ())]
     if as_json:
-        keys = ("place", "thing", "value", "rule", "hint")
-        click.echo(json.dumps([{k: str(getattr(f, k)) for k in keys} for f in faults], ensure_ascii=False, indent=1))
+        listed = [fault_data(fault) for fault in faults]
+        told = {"faults": listed, **_to_be_read(None if faults else loaded)} if reads else listed
+        click.echo(json.dumps(told, ensure_ascii=False, indent=1))
     elif faults:
         for fault in faults:
             click.echo(str(fault))
@@ -117,38 +125,32 @@ def _print_reads(plant: Plant, source: Source, *, whole: bool) -> None:
             click.echo(f"  {line}")
 
 
-def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+def _to_be_read(plant: Plant | None) -> dict[str, Any]:
+    """Return what will be read of each source, and how much of what the plant has; nothing of one with faults."""
+    if plant is None:
+        return {"counts": {}, "sources": []}
+    counts = {name: len(getattr(plant, name)) for name in ("sources", "points", "assets", "sinks")}
+    return {"counts": counts, "sources": [_source_reads(plant, source) for source in plant.sources]}
+
+
+def _source_reads(plant: Plant, source: Source) -> dict[str, Any]:
+    points = [point for point in plant.points if point.source == source.id]
+    lines = list(connectors.load(source.kind).reads(source, points)) if points else []
+    about = {"source": source.id, "kind": source.kind, "url": masked_url(source.url)}
+    return {**about, "points": len(points), "reads": lines}
+
+
+def seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    """Read an option's duration [s]."""
     try:
         return parse_duration(text) / 1e9 if text else None
     except ValueError as error:
         raise click.BadParameter(f"{text!r}: {error}") from error
 
 
-class JsonLines(logging.Formatter):
-    """One JSON line an event."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line of JSON."""
-        event: dict[str, Any] = {"ts": record.created, "level": record.levelname, "logger": record.name}
-        event["message"] = record.getMessage()
-        if record.exc_info:
-            event["exception"] = self.formatException(record.exc_info)
-        return json.dumps(event, ensure_ascii=False)
-
-
-def _log_to_stderr(*, as_json: bool) -> None:
-    handler = logging.StreamHandler()
-    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JsonLines() if as_json else text)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("plantproof").setLevel(logging.INFO)
-    for noisy in ("asyncua", "pymodbus"):  # their warnings reach status by our own words
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
-
-
 @click.command()
 @PLANT
-@click.option("--for", "duration", callback=_seconds, help="Stop by itself after this long, such as 60s.")
+@click.option("--for", "duration", callback=seconds, help="Stop by itself after this long, such as 60s.")
 @click.option("--agent", "name", default="agent", show_default=True, help="This gateway's name.")
 @click.option("--json", "as_json", is_flag=True, help="Log one JSON line an event.")
 def run(plant: Path, *, duration: float | None, name: str, as_json: bool) -> None:
@@ -158,132 +160,45 @@ def run(plant: Path, *, duration: float | None, name: str, as_json: bool) -> Non
     Examples:  plantproof run /etc/plantproof
                plantproof run demo-plant --for 60s
 
-    On stop it commits what it holds and lets the sinks drain. Exits 78 where the configuration or the spool is at
-    fault.
+    On stop it commits what it holds and lets the sinks drain. SIGHUP lets it take its configuration anew, as
+    plantproof reload does. Exits 78 where the configuration or the spool is at fault.
     """
     from collector.agent import Agent  # noqa: PLC0415  the other commands need no frames
     from collector.host import Locked  # noqa: PLC0415
     from collector.spool import SpoolFormat  # noqa: PLC0415
 
-    _log_to_stderr(as_json=as_json)
-    agent = Agent(load_checked(plant, secrets=True), name=name)
+    to_stderr(as_json=as_json)
+    load = functools.partial(load_checked, plant, secrets=True)
+    agent = Agent(load(), name=name, load=load)
     try:
         asyncio.run(_until_stopped(agent, duration))
     except (Locked, SpoolFormat) as error:
-        click.echo(str(error), err=True)
-        sys.exit(exits.CONFIG)
+        raise Misconfigured(str(error)) from error
 
 
 async def _until_stopped(agent: Any, seconds: float | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
+    terminal = sys.stderr.isatty()
+    loop.add_signal_handler(signal.SIGHUP, lambda: agent.stop() if terminal and host.hung_up() else agent.reload())
     if seconds is not None:
         loop.call_later(seconds, agent.stop)
     await agent.run()
 
 
-@click.command()
-@PLANT
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def status(plant: Path, *, as_json: bool) -> None:
-    """Show sources, freshness, spool, sinks and the loss ledger of a plant's agent.
-
-    \b
-    Example:  plantproof status /etc/plantproof
-
-    Exits 3 when the agent is not healthy, 69 when none ever ran.
-    """
-    loaded = load_plant(plant)
-    folder = loaded.resolve(loaded.spool.path)
-    try:
-        report = read_status(folder / "status.json")
-    except FileNotFoundError:
-        click.echo(f"no agent has run with the spool {folder}; start one with: plantproof run {plant}", err=True)
-        sys.exit(exits.UNREACHABLE)
-    report["last_losses"] = list(read_ledger(folder / "ledger.jsonl"))[-10:]
-    if as_json:
-        click.echo(json.dumps(report, ensure_ascii=False, indent=1))
-    else:
-        _print_status(report)
-    if not report["healthy"]:
-        sys.exit(exits.QUALITY)
-
-
-def _print_status(report: dict[str, Any]) -> None:
-    health = "healthy" if report["healthy"] else "NOT HEALTHY"
-    state = report["agent_state"] if report["agent_state"] != "running" else health
-    click.echo(f"agent {report['agent']} of {report['plant']}: {state}, report {report['age_s']} s old")
-    for name, source in report["sources"].items():
-        age = "never" if source["age_s"] is None else f"{source['age_s']:.1f} s ago"
-        line = f"  source {name:<12} {source['kind']:<7} {source['state']:<10} data {age:<12} {source['rows']} rows"
-        click.echo(line + (f"  {source['error']}" if source["error"] else ""))
-        _print_points(source)
-    for name, sink in report["sinks"].items():
-        _print_sink(name, sink, report["spool"]["last"])
-    spool = report["spool"]
-    aside = f", {spool['quarantined_bytes']} B in quarantine" if spool.get("quarantined_bytes") else ""
-    click.echo(f"  spool  {spool['bytes']} B, last batch {spool['last']}{aside}  {spool.get('error', '')}".rstrip())
-    for entry in report["last_losses"]:
-        click.echo(f"  ledger {entry['ts'][:19]} {entry['event']}: {entry['reason']}")
-
-
-def _print_sink(name: str, sink: dict[str, Any], last: int) -> None:
-    """Print how far a sink is, and what keeps it."""
-    behind = f"{last - sink['cursor']} batches behind"
-    if sink.get("behind_s"):
-        behind += f", by {sink['behind_s']:.0f} s"
-    click.echo(f"  sink   {name:<12} {sink['rows']} rows, {behind}  {sink['error']}".rstrip())
-    if figures := sink.get("figures"):
-        click.echo("           " + ", ".join(f"{key} {value:g}" for key, value in figures.items()))
-    if upkeep := sink.get("upkeep"):
-        click.echo(f"           warning: housekeeping: {upkeep}")
-
-
-def _link(link: Mapping[str, Any]) -> str:
-    """Return how a link does, in a line."""
-    if "bus_time" in link:
-        return (
-            f"link busy {link['bus_time']:.0%}, {link['requests_a_cycle']} requests a cycle, "
-            f"{link['requests_per_s']:g} a second, {link['request_ms']:g} ms each (longest {link['longest_ms']:g} ms), "
-            f"{link['polls_missed']} polls missed"
-        )
-    if "messages" in link:
-        unread = f", {link['unread_messages']} of topics that no point reads" if link["unread_messages"] else ""
-        return f"{link['messages']} messages of {link['topics']} topics{unread}, {link['waiting']} waiting"
-    return ", ".join(f"{name} {value}" for name, value in link.items() if not isinstance(value, dict))
-
-
-def _print_points(source: dict[str, Any]) -> None:
-    """Print a source's coverage, and what a person should know of it."""
-    covered = source.get("coverage") or {}
-    if covered and source["state"] == "connected":  # of another, none is fresh
-        line = f"{covered['fresh']} of {covered['configured']} points fresh, {covered['monitored']} known to the source"
-        others = ", ".join(covered["not_fresh"])
-        more = covered["configured"] - covered["fresh"] - len(covered["not_fresh"])
-        rest = f"; not fresh: {others}{f' and {more} more' if more > 0 else ''}" if others else ""
-        click.echo(f"           {line}{rest}")
-    if link := source.get("link"):
-        click.echo(f"           {_link(link)}")
-    for warning in source.get("warnings", ()):
-        click.echo(f"           warning: {warning}")
-    for reason, count in source.get("flags", {}).items():
-        click.echo(f"           in doubt: {reason} ({count})")
-    if source.get("filled"):
-        click.echo(f"           filled in from the source's history: {source['filled']} rows")
-
-
 @click.command("import")
 @PLANT
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def import_samples(plant: Path, file: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was imported as JSON.")
+def import_samples(plant: Path, file: Path, *, as_json: bool) -> None:
     """Import samples from a CSV or Parquet file into the plant's parquet lake (backfill).
 
     \b
     Example:  plantproof import PLANT year-2025.csv
 
-    CSV columns: ts,point,value[,status]. The same file imported twice stands in the lake once. Exits 3 when lines were
-    left out; each is named.
+    CSV columns: ts,point,value[,status]. The same file imported twice stands in the lake once. Exits 3 where lines
+    were left out, each of which is named, 78 where the configuration is at fault.
     """
     from collector.backfill import import_file  # noqa: PLC0415
 
@@ -295,5 +210,7 @@ def import_samples(plant: Path, file: Path) -> None:
     for fault in faults:
         click.echo(f"left out: {fault}", err=True)
     click.echo(f"{rows} rows imported", err=True)
+    if as_json:
+        click.echo(json.dumps({"file": str(file), "rows": rows, "left_out": faults}, ensure_ascii=False, indent=1))
     if faults:
         sys.exit(exits.QUALITY)

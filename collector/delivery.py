@@ -51,25 +51,30 @@ class Commits:
     async def add(self, rows: int) -> None:
         """Tell of a commit."""
         self.rows += rows
-        async with self._news:
-            self._news.notify_all()
+        await self.tell()
 
     async def end(self) -> None:
         """Tell that no commit follows."""
         self.over = True
+        await self.tell()
+
+    async def tell(self) -> None:
+        """Let those who wait look again whether they still have to."""
         async with self._news:
             self._news.notify_all()
 
-    async def wait(self, seconds: float, rows: int | None = None) -> None:
-        """Wait for so long, until so many rows more are committed, or until no commit follows."""
+    async def wait(self, seconds: float, rows: int | None = None, *, over: Callable[[], bool] = lambda: False) -> None:
+        """Wait for so long, until so many rows more are committed, until no commit follows, or it is `over`."""
         seen = self.rows
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._news:
-                await self._news.wait_for(lambda: self.over or (rows is not None and self.rows - seen >= rows))
+                await self._news.wait_for(
+                    lambda: self.over or over() or (rows is not None and self.rows - seen >= rows)
+                )
 
 
 @dataclass(slots=True)
-class _Load:
+class Load:
     """Samples of a range of batches, taken from the spool and not stored yet."""
 
     frame: pl.DataFrame
@@ -93,15 +98,23 @@ class Delivery:
         disk: ThreadPoolExecutor,
         commits: Commits,
         status: SinkStatus,
+        left: Load | None = None,
     ) -> None:
-        """Take the sink and the spool, whose one thread is `disk`; `points` are the ids of all points."""
+        """Take the sink and the spool, whose one thread is `disk`; `points` are the ids of all points.
+
+        left: what the delivery before it had taken and not stored.
+        """
         self._config, self.name, self._sink, self._spool = config, config.name, sink, spool
         self._points, self._disk, self._commits, self._status = points, disk, commits, status
-        self._wanted = _wanted(config, points)
+        self._chosen: dict[str, bool] = {}
+        """Whether the sink gets a point, by its id."""
+        self._leaving = False
+        self._stored_at = 0
+        """How much the spool had taken when the sink had all of it [B]."""
         # What is new comes between the writes of a backlog, however slowly that may be stored.
         self._most = min(WRITE_ROWS, config.max_rate or WRITE_ROWS)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{config.name}")
-        self._load: _Load | None = None
+        self._load: Load | None = left
         """What a failed write left: the spool may have dropped it meanwhile."""
         done = spool.done(config.name)
         self._live: int | None = done[-1][1] if len(done) > 1 else None
@@ -112,6 +125,16 @@ class Delivery:
         self._faults: set[str] = set()
         """Faults that the ledger was told of since the last write."""
         self._writes = 0
+
+    @property
+    def left(self) -> Load | None:
+        """What it took from the spool and did not store: the spool may have dropped it meanwhile."""
+        return self._load
+
+    async def leave(self) -> None:
+        """Ask it to end after the write under way; what it has not stored waits in the spool."""
+        self._leaving = True
+        await self._commits.tell()
 
     async def run(self) -> None:
         """Store until the end; never raises but when it is cancelled."""
@@ -125,18 +148,28 @@ class Delivery:
                     wrote = await self._turn()
                     pause, self._status.error = BACK_OFF_S[0], ""
                     self._faults.clear()
-                    if not wrote and self._commits.over:
+                    if self._leaving or (not wrote and self._commits.over):
                         return
                 except Exception as error:  # noqa: BLE001  one sink's fault must not end the others
                     started = False  # the store may have more than the cursor says, or a part of a range
                     self._tell(error)
-                    if self._commits.over:
+                    if self._commits.over or self._leaving:
                         return
-                    await self._commits.wait(error.retry_after if isinstance(error, SinkBusy) else pause)
+                    await self._rest(error.retry_after if isinstance(error, SinkBusy) else pause)
                     pause = min(pause * 2, BACK_OFF_S[1])
         finally:
             self._sink.close()
             self._worker.shutdown(wait=False)
+
+    def _cannot_wait(self) -> bool:
+        """Return whether more must not be waited for: the sink is to end, or a small spool would drop what waits."""
+        return self._leaving or self._spool.written - self._stored_at > self._spool.max_size // 4
+
+    def _is_to_end(self) -> bool:
+        return self._leaving or self._commits.over
+
+    async def _rest(self, seconds: float, rows: int | None = None) -> None:
+        await self._commits.wait(seconds, rows, over=lambda: self._leaving)
 
     def _tell(self, error: Exception) -> None:
         self._status.error = str(error)
@@ -159,24 +192,30 @@ class Delivery:
     async def _turn(self) -> bool:
         """Store what waits once it is enough or old enough; returns whether there was anything."""
         if self._status.caught_up:
-            await self._commits.wait(self._config.wait / 1e9, self._config.rows)
+            await self._commits.wait(self._config.wait / 1e9, self._config.rows, over=self._cannot_wait)
+            if self._leaving:
+                return False
+        taken = self._spool.written
         if self._load is None:
             self._load = await self._next()
         if self._load is None:
-            self._status.caught_up, self._live = True, None
+            self._status.caught_up, self._live, self._stored_at = True, None, taken
             await self._upkeep()
             return False
         await self._store(self._load)
         self._load = None
+        taken = self._spool.written
         self._status.caught_up = not ranges.missing(self._spool.done(self.name), self._spool.last)
+        if self._status.caught_up:
+            self._stored_at = taken
         self._writes += 1
         if self._status.caught_up or self._writes % UPKEEP_EVERY == 0:
             await self._upkeep()
         return True
 
-    async def _store(self, load: _Load) -> None:
+    async def _store(self, load: Load) -> None:
         began = time.monotonic()
-        wanted = load.frame if self._wanted is None else load.frame.filter(pl.col("point").is_in(self._wanted))
+        wanted = self._wanted(load.frame)
         if wanted.height:
             self._status.writing_since = began
             try:
@@ -190,9 +229,23 @@ class Delivery:
         self._status.rows += wanted.height
         self._status.figures = dict(self._sink.figures())
         if self._config.max_rate is not None:
-            await self._commits.wait(max(0.0, wanted.height / self._config.max_rate - (time.monotonic() - began)))
+            await self._rest(max(0.0, wanted.height / self._config.max_rate - (time.monotonic() - began)))
 
-    async def _next(self) -> _Load | None:
+    def _wanted(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of points that the sink is to get, also of those that the plant no longer has."""
+        if not self._config.points and not self._config.exclude:
+            return frame
+        ids = frame["point"].unique()
+        chosen = ids.filter(pl.Series([self._is_chosen(point) for point in ids], dtype=pl.Boolean))
+        return frame.filter(pl.col("point").is_in(chosen.implode()))
+
+    def _is_chosen(self, point: str) -> bool:
+        if point not in self._chosen:
+            named = any(fnmatch.fnmatchcase(point, pattern) for pattern in self._config.points or ("*",))
+            self._chosen[point] = named and not any(fnmatch.fnmatchcase(point, one) for one in self._config.exclude)
+        return self._chosen[point]
+
+    async def _next(self) -> Load | None:
         """Return what is to be stored next, of what is new or of the backlog; None where nothing waits."""
         lacking = ranges.missing(self._spool.done(self.name), self._spool.last)
         if not lacking:
@@ -212,10 +265,10 @@ class Delivery:
             self._live = self._spool.last  # what is committed from now on is stored beside the backlog
         return load
 
-    async def _taken(self, first: int, last: int) -> _Load:
+    async def _taken(self, first: int, last: int) -> Load:
         """Return the batches from `first` on, as many as one write takes; in place of dropped ones their gap."""
         found = await self._in(self._disk, self._held, first, last)
-        if isinstance(found, _Load):
+        if isinstance(found, Load):
             return found
         known_until = self._known_until.pop(first - 1, 0)
         took = await self._in(self._worker, _decoded, found, self._points, known_until, self._most)
@@ -223,9 +276,9 @@ class Delivery:
         for seq, reason in took.faults:
             self._spool.ledger.add("quarantined", reason, sink=self.name, first=seq, last=seq)
         self._spool.held[self.name] = first, took.until
-        return _Load(took.frame, (first, took.until))
+        return Load(took.frame, (first, took.until))
 
-    def _held(self, first: int, last: int) -> _Load | list[Record | Hole]:
+    def _held(self, first: int, last: int) -> Load | list[Record | Hole]:
         if (gap := self._held_gap()) is not None:
             return gap
         found = list(self._spool.read(first - 1, READ_BYTES, until=last))
@@ -233,7 +286,7 @@ class Delivery:
         self._spool.held[self.name] = first, end.seq if isinstance(end, Record) else end.last
         return found
 
-    def _held_gap(self) -> _Load | None:
+    def _held_gap(self) -> Load | None:
         """Return what stands for dropped batches, if any were; what else lies below them is stored or dropped too."""
         gap = self._spool.gap(self.name)
         if gap is None:
@@ -241,18 +294,20 @@ class Delivery:
         first, *rest = ranges.missing(self._spool.done(self.name), gap.seq)
         self._spool.advance(self.name, *rest)
         self._spool.held[self.name] = first
-        return _Load(decoded(gap.payload), first)
+        return Load(decoded(gap.payload), first)
 
     async def _advance(self, *stored: Range) -> None:
         await self._in(self._disk, self._spool.advance, self.name, *stored)
         self._status.cursor = self._spool.cursor(self.name)
 
     async def _upkeep(self) -> None:
-        """Let the store do its housekeeping while nothing waits; an agent that stops does not begin with it."""
-        if self._commits.over:
+        """Let the store do its housekeeping while nothing waits, and nobody waits for the sink's end."""
+        if self._is_to_end():
             return
         try:
             while await self._in(self._worker, self._sink.upkeep, self._status.cursor) and self._status.caught_up:
+                if self._is_to_end():
+                    break
                 if self._commits.rows and ranges.missing(self._spool.done(self.name), self._spool.last):
                     break  # what waits goes first
             self._status.upkeep = ""
@@ -263,19 +318,6 @@ class Delivery:
 
     async def _in(self, worker: ThreadPoolExecutor, call: Callable[[*Ts], T], *arguments: *Ts) -> T:
         return await asyncio.get_running_loop().run_in_executor(worker, call, *arguments)
-
-
-def _wanted(config: SinkConfig, points: pl.Series) -> pl.Series | None:
-    """Return the ids of the points that the sink is to get; None: all."""
-    if not config.points and not config.exclude:
-        return None
-    chosen = [
-        point
-        for point in points
-        if any(fnmatch.fnmatchcase(point, pattern) for pattern in config.points or ("*",))
-        and not any(fnmatch.fnmatchcase(point, pattern) for pattern in config.exclude)
-    ]
-    return pl.Series(chosen, dtype=pl.String).implode()
 
 
 @dataclass(slots=True)

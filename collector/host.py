@@ -1,8 +1,15 @@
-"""What only POSIX has: durable renames and the lock that keeps a second agent out."""
+"""What only POSIX has: durable renames, the lock that keeps a second agent out, and word to systemd."""
 
 import fcntl
+import logging
 import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+log = logging.getLogger("plantproof.agent")
 
 
 class Locked(Exception):  # noqa: N818  a state, told to the person as it is
@@ -86,3 +93,56 @@ def lock_folder(folder: Path) -> int:
 def unlock(handle: int) -> None:
     """Let go of a lock that `lock_folder` returned."""
     os.close(handle)
+
+
+def hung_up() -> bool:
+    """Return whether the terminal of the error output is gone, as when its window was closed."""
+    try:
+        os.tcgetpgrp(sys.stderr.fileno())
+    except OSError:
+        return True
+    return False
+
+
+def ask_to_reload(pid: int) -> None:
+    """Ask the agent of a process to read its configuration anew.
+
+    Raises ProcessLookupError where no such process is an agent's, PermissionError where it is another user's.
+    """
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        words = b""
+    if b"plantproof" not in words:  # the number of an agent that is gone, or of one in a container
+        raise ProcessLookupError(pid)
+    os.kill(pid, signal.SIGHUP)
+
+
+class ServiceManager:
+    """Where systemd listens to a service of Type=notify; tells nobody where NOTIFY_SOCKET is not set."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        """Take the socket's address (one that begins with @ is abstract), and how often the watchdog is to be fed."""
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        self._silent = False
+        self.feed_every: float | None = None
+        """Half of what the watchdog waits [s]; None: there is none."""
+        every = environment.get("WATCHDOG_USEC", "")
+        ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        if self._address and ours and every.isdecimal() and int(every):
+            self.feed_every = int(every) / 2e6
+
+    def tell(self, *words: str) -> None:
+        """Send assignments such as READY=1 in one datagram; what cannot be sent is logged; never waits."""
+        if not self._address:
+            return
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.setblocking(False)
+                channel.sendto("\n".join(words).encode(), address)
+            self._silent = False
+        except OSError as error:
+            if not self._silent:
+                log.warning("systemd cannot be told by %s: %s", self._address, error)
+            self._silent = True

@@ -13,6 +13,7 @@ import errno
 import glob
 import itertools
 import json
+import logging
 import os
 import sqlite3
 import uuid
@@ -27,6 +28,8 @@ from collector.frames import FORMAT, Hole, Reader, Record, Tokens
 from collector.ledger import Ledger
 from collector.ranges import Range, Ranges
 from collector.segment import Segment
+
+log = logging.getLogger("plantproof.spool")
 
 __all__ = ["FORMAT", "Hole", "Record", "Spool", "SpoolFormat", "SpoolFull"]
 
@@ -54,6 +57,15 @@ class SpoolFormat(Exception):  # noqa: N818
 AnySegment = Segment | spool_v1.OldSegment
 
 
+def check_format(folder: Path, written: int) -> None:
+    """Raise SpoolFormat where a newer version wrote a spool: what this one does not know is not damaged."""
+    if written > FORMAT:
+        raise SpoolFormat(
+            f"{folder}: spool format {written} is newer than {FORMAT}, which this version reads; "
+            "use the version that wrote it, or another folder"
+        )
+
+
 class Spool:
     """The open spool; use it from one thread at a time, and `close` it."""
 
@@ -75,6 +87,8 @@ class Spool:
         """
         host.make_folder(path)
         self.path, self.max_size, self.when_full = path, max_size, when_full
+        self.written = 0
+        """So much was committed since the spool was opened [B]."""
         self.segment_size = min(segment_size, max(max_size // 4, 1))  # so that room can be made by whole segments
         self._tail, self._gap = tail, gap
         self._disk_full = False
@@ -117,11 +131,7 @@ class Spool:
             except (ValueError, KeyError, TypeError) as error:
                 about = {}
                 self._put_aside(file, f"unreadable: {error}")
-        if about.get("format", 0) > FORMAT:
-            raise SpoolFormat(
-                f"{self.path}: spool format {about['format']} is newer than {FORMAT}, which this version reads; "
-                "use the version that wrote it, or another folder"
-            )
+        check_format(self.path, about.get("format", 0))
         if about.get("format") != FORMAT:
             known = (frames.spool_of(each) for each in sorted(self.path.glob(f"segment-*{frames.SUFFIX}")))
             again = next((uuid.UUID(bytes=each).hex for each in known if each), uuid.uuid4().hex)
@@ -223,6 +233,11 @@ class Spool:
     # --- writing ---
 
     @property
+    def before(self) -> int:
+        """The last batch before the oldest that is here."""
+        return self.segments[0].first - 1 if self.segments else self.last
+
+    @property
     def size(self) -> int:
         """Bytes of all segments [B]."""
         return sum(s.size for s in self.segments)
@@ -244,7 +259,8 @@ class Spool:
         while True:
             try:
                 one = self._writable()
-                one.append(frames.frame(self._key, record, names, first=one.first, at=one.size))
+                frame = frames.frame(self._key, record, names, first=one.first, at=one.size)
+                one.append(frame)
                 break
             except OSError as error:
                 # Nobody knows whether it landed. The file is never written again, and the next one begins with this
@@ -261,6 +277,7 @@ class Spool:
                 if not self._drop_oldest("disk full, oldest dropped"):
                     raise
         self.last = self.segments[-1].last = record.seq
+        self.written += sum(map(len, frame))
         self._hold_ballast()
         return record.seq
 
@@ -331,6 +348,9 @@ class Spool:
         # before that, the batches are missing, which is a gap as well.
         unwritten = [sink for sink in left if not self._gap_written(sink)]
         self.ledger.add("dropped", reason, **facts)
+        if facts["rows"]:
+            told = f"{facts['rows']} rows of batches {oldest.first} to {oldest.last} not stored by"
+            log.error("%s: %s %s; mend the store, or raise max_size", reason, told, ", ".join(facts["sinks"]))
         self.segments.pop(0).remove()
         for sink in unwritten:
             self._gap_written(sink)
@@ -472,7 +492,7 @@ class Spool:
     def done(self, sink: str) -> Ranges:
         """Return which batches the sink has stored; a new sink starts before the oldest batch."""
         if sink not in self.stored:
-            self.stored[sink] = ((0, self.segments[0].first - 1 if self.segments else self.last),)
+            self.stored[sink] = ((0, self.before),)
         return self.stored[sink]
 
     def cursor(self, sink: str) -> int:

@@ -4,18 +4,22 @@ import json
 import sqlite3
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 import polars as pl
 
-from collector import host, ranges
+from collector import host, ranges, spool_v1
 from collector.commands import PLANT
 from collector.frames import Hole, Record
 from collector.payload import decoded
+from collector.segment import Segment
+from collector.spool import SpoolFormat
 from collector.spool_tools import Look, NoSpoolError, expected_rate, look, rate
 from config import exits
+from config.failures import Misconfigured, Unreachable
 from config.load import load_plant
 from config.plant import Plant
 from config.units import parse_duration
@@ -26,15 +30,23 @@ LEAST_S = 60.0
 
 @click.group()
 def spool() -> None:
-    """Tools for the spool; they change nothing, and an agent may run meanwhile."""
+    """Look into the spool, take samples out of it, reckon its size.
+
+    \b
+    Examples:  plantproof spool verify /etc/plantproof
+               plantproof spool size /etc/plantproof --outage 2d
+
+    They change nothing, and an agent may run meanwhile.
+    """
 
 
 def _found(plant: Plant) -> Look:
     try:
         return look(plant.resolve(plant.spool.path))
     except NoSpoolError as error:
-        click.echo(str(error), err=True)
-        sys.exit(exits.UNREACHABLE)
+        raise Unreachable(str(error)) from error
+    except SpoolFormat as error:
+        raise Misconfigured(str(error)) from error
     except (ValueError, KeyError, TypeError, OSError, sqlite3.Error) as error:
         raise click.ClickException(f"{plant.resolve(plant.spool.path)} cannot be read: {error}") from error
 
@@ -48,7 +60,8 @@ def verify(plant: Path, *, as_json: bool) -> None:
     \b
     Example:  plantproof spool verify /etc/plantproof
 
-    Prints each segment, and what each sink has still to store. Exits 4 when a batch is damaged or missing.
+    Prints each segment, and what each sink has still to store. Exits 4 where a batch is damaged or missing, 69 where
+    there is no spool, 78 where the configuration is at fault.
     """
     found = _found(load_plant(plant))
     about = _verified(found)
@@ -105,38 +118,55 @@ def _verified(found: Look) -> dict[str, Any]:
 @PLANT
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--sink", default="", help="Only what this sink has not stored.")
-def export(plant: Path, folder: Path, sink: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def export(plant: Path, folder: Path, *, sink: str, as_json: bool) -> None:
     """Write the samples that lie in a spool into Parquet files, one a segment, such as for a gateway that died.
 
     \b
     Examples:  plantproof spool export /mnt/dead-gateway rescued
-               plantproof import PLANT rescued/segment-0000000000000001.parquet
+               plantproof spool export /etc/plantproof waiting --sink parquet
 
-    Exits 4 when batches were damaged; the others are written.
+    `plantproof import` takes such a file. Exits 4 where batches were damaged, the others being written, 69 where there
+    is no spool, 78 where the configuration is at fault.
     """
     found = _found(load_plant(plant))
     if sink and sink not in found.stored:
         known = ", ".join(found.stored) or "none"
         raise click.UsageError(f"sink {sink!r} has no cursor in this spool; the sinks that have one: {known}")
     folder.mkdir(parents=True, exist_ok=True)
-    damaged = written = 0
+    files: dict[str, int] = {}
+    damaged: list[Hole] = []
     for one in found.segments:
-        frames = []
         wanted = ranges.missing(found.stored[sink], one.last) if sink else ((one.first, one.last),)
-        for first, last in wanted:
-            for each in one.read(max(first, one.first) - 1, last + 1):
-                if isinstance(each, Record):
-                    frames.append(decoded(each.payload))
-                else:
-                    damaged += each.last - each.first + 1
-                    click.echo(f"damaged: batches {each.first} to {each.last}: {each.reason}", err=True)
+        frames, holes = _samples(one, wanted)
+        damaged += holes
         if frames:
             samples = pl.concat(frames)
-            samples.write_parquet(folder / f"{one.path.stem}.parquet")
-            written += samples.height
-    click.echo(f"{written} rows written into {folder}", err=True)
+            path = folder / f"{one.path.stem}.parquet"
+            samples.write_parquet(path)
+            files[str(path)] = samples.height
+    click.echo(f"{sum(files.values())} rows written into {folder}", err=True)
+    if as_json:
+        told = [{"first": hole.first, "last": hole.last, "reason": hole.reason} for hole in damaged]
+        about = {"rows": sum(files.values()), "files": files, "damaged": told}
+        click.echo(json.dumps(about, ensure_ascii=False, indent=1))
     if damaged:
         sys.exit(exits.VERIFY)
+
+
+def _samples(
+    segment: Segment | spool_v1.OldSegment, wanted: Iterable[tuple[int, int]]
+) -> tuple[list[pl.DataFrame], list[Hole]]:
+    """Return the samples of some batches of a segment, and what of them is damaged, which is named on stderr."""
+    frames, holes = [], []
+    for first, last in wanted:
+        for each in segment.read(max(first, segment.first) - 1, last + 1):
+            if isinstance(each, Record):
+                frames.append(decoded(each.payload))
+            else:
+                holes.append(each)
+                click.echo(f"damaged: batches {each.first} to {each.last}: {each.reason}", err=True)
+    return frames, holes
 
 
 def _duration(_context: click.Context, _option: click.Parameter, text: str) -> float:
@@ -157,8 +187,8 @@ def size(plant: Path, *, outage: float, as_json: bool) -> None:
     Examples:  plantproof spool size /etc/plantproof
                plantproof spool size /etc/plantproof --outage 2d
 
-    Measured where a spool has grown for a minute or more, else reckoned from the points. Exits 3 when max_size or the
-    disk is too small.
+    Measured where a spool has grown for a minute or more, else reckoned from the points. Exits 3 where max_size or the
+    disk is too small, 78 where the configuration is at fault.
     """
     loaded = load_plant(plant)
     folder = loaded.resolve(loaded.spool.path)

@@ -11,7 +11,7 @@ from collector.frames import Hole, Record
 from collector.payload import decoded
 from collector.ranges import Ranges
 from collector.segment import Segment
-from collector.spool import checked, ranges_of
+from collector.spool import check_format, checked, ranges_of
 from config.plant import Plant, Point, Source
 
 COMMIT_BYTES = 1_400
@@ -49,12 +49,14 @@ class Look:
 def look(folder: Path) -> Look:
     """Return what a spool's folder holds.
 
-    Raises NoSpoolError, OSError, and where a file is damaged ValueError, KeyError, TypeError or sqlite3.Error.
+    Raises NoSpoolError, SpoolFormat where a newer version wrote it, OSError, and where a file is damaged ValueError,
+    KeyError, TypeError or sqlite3.Error.
     """
     file = folder / "spool.json"
     if not file.exists():
         raise NoSpoolError(f"{folder} holds no spool; an agent makes it when it first runs")
     about = checked(file.read_bytes())
+    check_format(folder, int(about["format"]))
     key = uuid.UUID(hex=about["id"]).bytes
     segments: list[Segment | spool_v1.OldSegment] = []
     for path in sorted(folder.glob("segment-*")):

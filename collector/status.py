@@ -1,10 +1,11 @@
 """What the agent knows of itself: one JSON file, replaced each second; freshness decides, not the socket."""
 
+import contextlib
 import datetime as dt
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,28 @@ class SinkStatus:
         return about
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadStatus:
+    """What became of one wish to reload the configuration."""
+
+    number: int
+    """1 for the first since the agent started."""
+    began: str = ""
+    """When it began to read the files: what was changed later is not in it."""
+    at: str
+    """When it was over."""
+    refused: str = ""
+    """Why the configuration before is kept; empty: the new one is in use."""
+    faults: list[str] = field(default_factory=list)
+    """Every fault of the new configuration, with its place."""
+    sources: dict[str, list[str]] = field(default_factory=dict)
+    """Names of those that were restarted, added, removed and kept."""
+    sinks: dict[str, list[str]] = field(default_factory=dict)
+    """The same of sinks."""
+    waits_for_restart: list[str] = field(default_factory=list)
+    """Sections that changed and are taken at a start alone."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Status:
     """The whole agent."""
@@ -98,6 +121,10 @@ class Status:
     sinks: dict[str, SinkStatus] = field(default_factory=dict)
     spool: dict[str, Any] = field(default_factory=dict)
     ledger: dict[str, int] = field(default_factory=dict)
+    reload: ReloadStatus | None = None
+    """What became of the last wish to reload the configuration."""
+    health: dict[str, str] = field(default_factory=dict)
+    """Where the agent answers how it does, and what keeps it from it; empty where nobody asked."""
     stopped: bool = False
     started: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat())
 
@@ -128,6 +155,8 @@ class Status:
             "sinks": sinks,
             "spool": self.spool,
             "ledger": self.ledger,
+            "reload": None if self.reload is None else asdict(self.reload),
+            "health": self.health,
         }
 
     def write(self, path: Path) -> None:
@@ -135,6 +164,18 @@ class Status:
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_text(json.dumps(self.report(), ensure_ascii=False, indent=1), encoding="utf-8")
         temporary.replace(path)
+
+
+def counted(faults: int) -> str:
+    """Return how many faults a configuration has, in words."""
+    return f"{faults} fault{'' if faults == 1 else 's'} in the configuration"
+
+
+def exchanged(kind: str, names: Mapping[str, Sequence[str]]) -> str:
+    """Return in words what a reload did to sources or sinks: `sources: restarted line1; 4 kept`."""
+    parts = [f"{what} {', '.join(some)}" for what, some in names.items() if some and what != "kept"]
+    kept = len(names.get("kept", ()))
+    return f"{kind}: {'; '.join([*parts, f'{kept} kept'])}"
 
 
 def read_status(path: Path, *, now: dt.datetime | None = None) -> dict[str, Any]:
@@ -149,3 +190,12 @@ def read_status(path: Path, *, now: dt.datetime | None = None) -> dict[str, Any]
     report["agent_state"] = "stopped" if report.get("stopped") else "no sign of life" if gone else "running"
     report["healthy"] = report["healthy"] and report["agent_state"] == "running"
     return report
+
+
+def spool_age(folder: Path, *, now: float | None = None) -> float | None:
+    """Return how long ago something was last written into a spool [s]; None where nothing ever was."""
+    written = []
+    for path in folder.glob("segment-*"):
+        with contextlib.suppress(FileNotFoundError):  # stored and removed meanwhile
+            written.append(path.stat().st_mtime)
+    return round(max(0.0, (time.time() if now is None else now) - max(written)), 1) if written else None

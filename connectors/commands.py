@@ -104,7 +104,7 @@ def browse(
     MQTT: what the topics bear that are heard of while it listens, those that are alike together: kind of payload, its
     values, times and guessed roles; Sparkplug nodes by their births. Nothing is ever published.
 
-    Exits 3 when nodes or topics were refused or left out, or answers made no sense, 69 when nobody answers, 78 when
+    Exits 3 where nodes or topics were refused or left out, or answers made no sense, 69 where nobody answers, 78 where
     the server refuses.
     """
     family = _family(url)

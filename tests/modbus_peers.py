@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from pymodbus.framer.rtu import FramerRTU
 
+from tests import listening
+
 READS = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 SILENT = "silent"
 ASKED: Counter[int] = Counter()
@@ -160,7 +162,7 @@ async def _served(
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
-        server.close()
+        await listening.close(server)
         tasks = list(links)
         for writer in links.values():
             writer.transport.abort()

@@ -15,6 +15,8 @@ from types import TracebackType
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests import listening
+
 
 class Press:
     """A publisher; every message is at the broker when `say` returns. An async context manager."""
@@ -263,7 +265,7 @@ async def scripted(*, granted: Sequence[int] | None = None, version: int = 5) ->
     try:
         yield peer
     finally:
-        server.close()
+        await listening.close(server)
         if peer._writer is not None:
             peer._writer.close()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -8,6 +8,8 @@ import struct
 from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
 
+from tests import listening
+
 Cut = Callable[[bytes], list[bytes]]
 Change = Callable[[bytes], Iterable[bytes]]
 Whole = Callable[[asyncio.StreamReader], AsyncIterator[bytes]]
@@ -105,9 +107,9 @@ class Proxy:
 
     async def refuse(self) -> None:
         """Refuse new connections; those that exist stay."""
-        listening, self._listening = self._listening, None
-        if listening is not None:
-            listening.close()
+        server, self._listening = self._listening, None
+        if server is not None:
+            await listening.close(server)
         await asyncio.sleep(0)
 
     def reset(self) -> None:

@@ -12,10 +12,23 @@ import polars as pl
 
 from collector.agent import Agent
 from config.plant import Asset, Calendar, Plant, Point, Sink, Source, Spool
+from config.schema import SAMPLE
+from connectors.sim.modbus import words
 from kpis.stores.lake import days
 from kpis.stores.lake import files as lake_files
 
 PATIENCE_S = 30.0
+
+
+class Ramp:
+    """A register that counts its reads: every poll has a value of its own."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def __call__(self) -> list[int]:
+        self.reads += 1
+        return words(self.reads, 2)
 
 
 async def until(condition: Callable[[], object], patience: float = PATIENCE_S) -> None:
@@ -79,7 +92,7 @@ def lake_in(folder: Path) -> pl.DataFrame:
     while True:
         files = [file for day in days(folder) for file in lake_files(folder, day)]
         if not files:
-            return pl.DataFrame()
+            return pl.DataFrame(schema=dict(SAMPLE))
         try:
             rows = pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files])
             return rows.sort("point", "ts", "ts_recv")
@@ -92,6 +105,7 @@ __all__ = [
     "Calendar",
     "Plant",
     "Point",
+    "Ramp",
     "Source",
     "descriptors",
     "lake_in",

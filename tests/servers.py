@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import listening
 from tests.modbus_peers import ASKED
 
 
@@ -40,6 +41,7 @@ class Program:
         """Let the process stand still: connections live, and nothing answers."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
+            os.waitpid(self._process.pid, os.WUNTRACED)  # until all of its threads stand
 
     def go_on(self) -> None:
         """Let it run again."""
@@ -145,7 +147,7 @@ async def fake_modbus(answer: Answer, *, closes_after_each: bool = False) -> Asy
     try:
         yield f"modbus+tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
-        server.close()
+        await listening.close(server)
         for writer in writers:
             writer.close()
         # A client's last bytes end the handlers; cancelled ones would make asyncio log an error of its own.
@@ -168,7 +170,7 @@ async def silent_server(met: asyncio.Event | None = None) -> AsyncIterator[int]:
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
-        server.close()
+        await listening.close(server)
         for writer in writers:
             writer.close()
         await asyncio.gather(*(w.wait_closed() for w in writers), return_exceptions=True)

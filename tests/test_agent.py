@@ -21,19 +21,8 @@ from collector.spool import Spool as SpoolOnDisk
 from collector.status import read_status
 from config.plant import Spool
 from config.status import BAD_NO_COMMUNICATION, BAD_SHUTDOWN, GOOD
-from connectors.sim.modbus import ModbusServer, words
-from tests.running import Asset, Point, Source, lake_of, plant_for, running, until
-
-
-class Ramp:
-    """A register that counts its reads: every poll has a value of its own."""
-
-    def __init__(self):
-        self.reads = 0
-
-    def __call__(self):
-        self.reads += 1
-        return words(self.reads, 2)
+from connectors.sim.modbus import ModbusServer
+from tests.running import Asset, Point, Ramp, Source, lake_of, plant_for, running, until
 
 
 def modbus(name, url, **settings):

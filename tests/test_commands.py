@@ -11,6 +11,7 @@ import pytest
 import python_calamine
 from click.testing import CliRunner
 
+from collector.ledger import Ledger
 from collector.spool import Spool
 from config import exits
 from config.load import load_plant
@@ -38,9 +39,8 @@ path = "lake"
 ASSETS = "asset,name,ideal_cycle\nline1/a,一号机,2\nline1/b,二号机,2\nline2/c,三号机,2\n"
 
 
-@pytest.fixture
-def plant(tmp_path):
-    folder = tmp_path / "plant"
+def make_plant(folder):
+    """Three machines with two shifts, without samples."""
     folder.mkdir()
     (folder / "plant.toml").write_text(PLANT, encoding="utf-8")
     (folder / "assets.csv").write_text(ASSETS, encoding="utf-8")
@@ -48,6 +48,11 @@ def plant(tmp_path):
     points = [f"{a[-1]}.{role},{a},{role},10min" for a in ("line1/a", "line1/b", "line2/c") for role in roles]
     (folder / "points.csv").write_text("\n".join(("point,asset,role,max_hold", *points)), encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def plant(tmp_path):
+    return make_plant(tmp_path / "plant")
 
 
 def hours(minutes=120, *, scale=None, skip=()):
@@ -328,6 +333,22 @@ def test_a_fresh_report_of_a_healthy_agent_exits_0(plant):
     result = run("status", plant)
     assert result.exit_code == exits.DONE
     assert "agent gw1 of works: healthy" in result.stdout
+
+
+def test_status_says_how_many_rows_of_which_sinks_a_full_spool_cost(plant):
+    report(plant, dt.datetime.now(dt.UTC) + dt.timedelta(seconds=60))
+    facts = {"first": 1, "last": 108, "rows": 139, "sinks": ["influxdb"]}
+    Ledger(plant / "spool" / "ledger.jsonl").add("dropped", "spool full, oldest dropped", **facts)
+    assert "dropped: spool full, oldest dropped (139 rows, influxdb)" in run("status", plant).stdout
+
+
+def test_one_fault_that_came_into_the_files_is_told_as_one(plant):
+    report(plant, dt.datetime.now(dt.UTC) + dt.timedelta(seconds=60))
+    file = plant / "points.csv"
+    file.write_text(file.read_text("utf-8").replace("a.state,line1/a", "a.state,line9/a"), "utf-8")
+    result = run("status", plant)
+    assert "1 fault in the configuration by now" in result.stderr
+    assert result.exit_code == exits.DONE  # the agent goes on with what it has
 
 
 def test_spool_verify_counts_whole_batches_and_exits_4_where_one_is_damaged(plant):

@@ -112,7 +112,7 @@ class Waits(Commits):
         super().__init__()
         self.asked = []
 
-    async def wait(self, seconds, rows=None):
+    async def wait(self, seconds, rows=None, *, over=None):
         self.asked.append((seconds, rows))
         await asyncio.sleep(0.0005 if rows is not None else 0)  # where nothing waits, others have a turn
 
@@ -205,6 +205,24 @@ def test_samples_wait_for_more_until_they_are_enough_or_old_enough(tmp_path):
             one.put()
             await until(lambda: len(commits.asked) > 3)
         assert set(commits.asked) == {(90.0, 5000)}
+
+    asyncio.run(collect())
+
+
+def test_a_small_spool_is_stored_early_and_drops_nothing(tmp_path):
+    async def collect():
+        store = Store()
+        async with rig(tmp_path, max_size=2**18) as one:
+            one.add(store, every="1h")
+            await until(lambda: store.cursors)
+            for number in range(1, 301):  # 600 kB
+                one.put(number, text=random.Random(number).randbytes(1000).hex())
+                await one.commits.add(1)
+                await until(lambda: one.spool.size < one.spool.max_size * 3 // 4)
+            assert entries(one.spool, "dropped") == []
+            assert 2 < len(store.writes) < 30
+            await one.end()
+        assert store.good == list(range(1, 301))
 
     asyncio.run(collect())
 
@@ -539,6 +557,19 @@ def test_housekeeping_has_turns_in_a_backlog_and_its_faults_stop_no_data(tmp_pat
             store.chores = 5
             await until(lambda: store.chores < 1)
             await until(lambda: status.upkeep == "")
+
+    asyncio.run(collect())
+
+
+def test_housekeeping_that_is_not_done_holds_up_nobody_who_waits_for_the_sinks_end(tmp_path):
+    async def collect():
+        store = Store()
+        store.chores = 10**9
+        async with rig(tmp_path) as one:
+            one.put()
+            one.add(store)
+            await until(lambda: len(store.cursors) > 3)
+            await one.end()
 
     asyncio.run(collect())
 

@@ -31,9 +31,12 @@ from kpis import catalogue
 from kpis.catalogue import energy
 from kpis.catalogue.base import Kpi
 from kpis.compute import WARNINGS, Basis, Window, results
+from kpis.evidence.contents import Asked
+from kpis.evidence.keys import make_key
 from kpis.evidence.package import build
 from kpis.facts import facts
 from kpis.indicators.catalogue import INDICATORS
+from kpis.stores import Lake
 from plantproof import cli
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +69,7 @@ REQUIRED = {  # what a model wants besides the field that is looked at
     "Plant": {"id": "works"},
 }
 WRITTEN_OTHERWISE = {  # defaults that are no single value, told in words
-    "Plant": {"assets", "points", "states", "networking", "spool", "root", "places"},
+    "Plant": {"assets", "points", "states", "networking", "spool", "evidence", "root", "places"},
     "Calendar": {"assets", "weekdays"},
     "Topic": {"good", "offline"},
 }
@@ -331,9 +334,15 @@ def test_every_entry_of_an_evidence_package_has_a_row(tmp_path):
     CliRunner().invoke(cli, ["init", str(tmp_path)], catch_exceptions=False)
     (tmp_path / "var" / "spool").mkdir(parents=True)
     (tmp_path / "var" / "spool" / "ledger.jsonl").touch()
-    package = build(load.load_plant(tmp_path), tmp_path / "no-samples-yet", 0, 3_600_000_000_000)
+    hour, asked = 3_600_000_000_000, {"rubrics": ("sme-2024",)}
+    signer = make_key(tmp_path / "plant.key")
+    of = Asked(period=(hour, 2 * hour), before=(0, hour), **asked)
+    package = build(load.load_plant(tmp_path), Lake(tmp_path / "no-samples-yet"), of, signer=signer)
     entries = zipfile.ZipFile(io.BytesIO(package)).namelist()
-    assert rows(DOCS / "evidence.md").keys() == {re.sub(r"^config/.*", "config/", entry) for entry in entries}
+    told = {re.sub(r"^(config|rules|schemas)/.*", r"\1/", entry) for entry in entries}
+    listed = (DOCS / "evidence.md").read_text("utf-8").partition("## What is in a package")[2].partition("\n## ")[0]
+    cells = [line.split(" | ")[0] for line in listed.splitlines() if line.startswith("| `")]
+    assert {name for cell in cells for name in re.findall("`([^`]+)`", cell)} == told
 
 
 def code_of(path):
@@ -397,7 +406,7 @@ def test_the_readmes_give_the_two_commands(name):
 def test_every_plantproof_command_of_a_page_is_a_verb_with_these_options(page):
     known = verbs(cli)
     for words in commands_of(page, "plantproof"):
-        if words[1] == "VERB":
+        if words[1] in ("VERB", "--version"):
             continue
         verb = max((v for v in known if words[: len(v.split())] == v.split()), key=len, default=None)
         assert verb is not None, words

@@ -30,7 +30,7 @@ from connectors.modbus.sunspec import MAPS, Model
 from connectors.modbus.sunspec import walk as walk_sunspec
 from connectors.modbus.verb import runs
 from plantproof import cli
-from tests import certificates
+from tests import certificates, listening
 from tests.modbus_peers import SILENT, Bank, Line, crc, tcp, udp
 from tests.servers import free_port
 from tests.servers import within as bounded
@@ -271,7 +271,7 @@ async def hanging_up(reply):
     try:
         yield server
     finally:
-        server.close()
+        await listening.close(server)
         await asyncio.sleep(0.01)  # for connections on their way in or out
 
 

@@ -609,7 +609,9 @@ def test_a_topic_that_falls_silent_is_told_of_by_name(broker):
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 def test_a_session_that_kept_more_than_is_read_ahead_lets_its_agent_in_again(tmp_path, version):
     """The broker sends what it kept before the SUBACK: 1,500 messages of 6 kB are more than the link reads ahead."""
-    with mosquitto(tmp_path, "allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 1000\n") as broker:
+    settings = "allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 1000\n"
+    settings += "autosave_on_changes false\nautosave_interval 600\n"  # it would write all of them at each of them
+    with mosquitto(tmp_path, settings) as broker:
 
         async def run() -> None:
             settings = source(f"{broker.url}?version={version}", client_id="g")

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 import collector.agent
 from collector.batch import Intake
-from collector.commands import status as status_command
 from collector.ledger import read_ledger
+from collector.status_commands import status as status_command
 from config import status
 from config.plant import Asset, Point, Source
 from connectors.base import Readings
@@ -98,7 +98,7 @@ def test_the_status_verb_prints_coverage_warnings_and_doubts(tmp_path, monkeypat
     (tmp_path / "plant.toml").write_text('version = 1\n[plant]\nid = "p"\n', encoding="utf-8")
     (tmp_path / "assets.csv").write_text("asset\na\n", encoding="utf-8")
     (tmp_path / "points.csv").write_text("point,asset\nq,a\n", encoding="utf-8")
-    monkeypatch.setattr("collector.commands.read_status", lambda path: report)
+    monkeypatch.setattr("collector.status_commands.read_status", lambda path: report)
     printed = CliRunner().invoke(status_command, [str(tmp_path)]).output
     assert "2 of 9 points fresh, 8 known to the source; not fresh: x, y and 5 more" in printed
     assert "warning: the server's clock is 3600.0 s behind" in printed

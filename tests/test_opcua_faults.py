@@ -7,6 +7,7 @@ the lake, and what the gap rows cover.
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import itertools
 import logging
 import math
@@ -356,6 +357,33 @@ def test_forty_resets_one_after_another_leave_no_descriptor_here_and_no_session_
                 assert server.sessions() == 1
 
     within(60, run)
+
+
+def test_an_attempt_that_fails_only_after_it_was_called_off_leaves_no_complaint_in_the_log():
+    told, called = [], asyncio.Event()
+
+    async def dropping(_url):  # as the library does: it takes the cancellation for a lost connection
+        called.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise SourceLost("connection lost") from None
+
+    async def stop():
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, about: told.append(about["message"]))
+        source = Source(id="s", kind="opcua", url="opc.tcp://127.0.0.1:1", security="None")
+        connector = opcua.Connector(source, [Point(point="a", asset="a", source="s", address="i=2258")])
+        connector._open = dropping
+        connecting = asyncio.create_task(connector.connect())
+        await called.wait()
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        await connector.close()
+        del connecting, connector
+        gc.collect()
+
+    within(20, stop)
+    assert told == []
 
 
 def test_two_hundred_connections_that_are_closed_leave_nothing_on_the_server():

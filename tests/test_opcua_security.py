@@ -26,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from config.plant import Source
 from connectors.base import SourceLost, SourceRefused
 from connectors.opcua import certificates, security
+from tests import listening
 from tests.certificates import DAY, LEAF_USAGE, SHA1_SIGNED, URI, Made, authority, crl, leaf, usage
 from tests.servers import silent_server, within
 
@@ -133,12 +134,12 @@ class Wire:
 async def wire(url: str):
     """Record what goes to a server and back; its `url` leads through it."""
     recorder = Wire(url)
-    listening = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
-    recorder.url = f"opc.tcp://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0)
+    recorder.url = f"opc.tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield recorder
     finally:
-        listening.close()
+        await listening.close(server)
         await recorder.finish()
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from collector.batch import Rows, to_frame
 from collector.payload import encoded
-from collector.spool import Spool
+from collector.spool import Spool, _with_crc
 from config.schema import SAMPLE
 from plantproof import cli
 
@@ -157,3 +157,17 @@ def test_size_wants_a_duration(plant):
     done = run("spool", "size", plant, "--outage", "long")
     assert done.exit_code == 2
     assert "'long'" in done.output
+
+
+@pytest.mark.parametrize("words", [("verify",), ("size",), ("export", "out")])
+def test_a_spool_of_a_newer_version_is_no_damage_and_is_left_to_that_version(plant, tmp_path, words):
+    fill(plant, 3)
+    file = plant / "var" / "spool" / "spool.json"
+    about = json.loads(file.read_bytes())
+    del about["crc"]
+    file.write_bytes(_with_crc(about | {"format": 3}))
+    verb, *rest = words
+    answer = CliRunner().invoke(cli, ["spool", verb, str(plant), *(str(tmp_path / one) for one in rest)])
+    assert answer.exit_code == 78
+    assert "spool format 3 is newer than 2, which this version reads; use the version that wrote it" in answer.stderr
+    assert not (tmp_path / "out").exists()

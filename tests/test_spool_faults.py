@@ -71,7 +71,7 @@ def sequences(spool, after=0):
 # --- a full disk ---
 
 
-def test_on_a_full_disk_the_oldest_makes_room_at_once_for_what_is_new(disk):
+def test_on_a_full_disk_the_oldest_makes_room_at_once_for_what_is_new(disk, caplog):
     spool = Spool(disk / "spool", gap=named)
     spool.advance("sink")
     written = {n: batch(n) for n in range(1, 61)}
@@ -84,6 +84,8 @@ def test_on_a_full_disk_the_oldest_makes_room_at_once_for_what_is_new(disk):
     assert [e["first"] for e in dropped] == [1, *(e["last"] + 1 for e in dropped[:-1])]
     assert all(e["reason"] == "disk full, oldest dropped" for e in dropped)
     lost = dropped[-1]["last"]
+    told = f"{dropped[0]['rows']} rows of batches 1 to {dropped[0]['last']} not stored by sink; mend the store"
+    assert told in caplog.messages[0]  # the journal says it too
     assert spool.gap("sink").payload == b"".join(b"#%d" % n for n in range(1, lost + 1))
     assert payloads(spool, lost) == [(n, written[n]) for n in range(lost + 1, 61)]
     assert 60 - lost > 5

@@ -23,6 +23,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from collector.sinks.base import SinkBusy, SinkRefused
+from config.redaction import Redaction
 
 CONNECT_S = 5.0
 """How long a connection may take to stand [s]; a request that takes less time overall shortens it."""
@@ -81,7 +82,7 @@ class Http:
         secrets: stand in no message, even where the server repeats them.
         """
         self._headers, self._ca, self._timeout = headers, ca, timeout
-        self._secrets = tuple(one for one in secrets if one)
+        self._redact = Redaction(secrets, shortest=1)
         self._parts = urlsplit(url)
         self.name = f"InfluxDB at {self._parts.scheme}://{self._parts.netloc.rpartition('@')[2]}"
         self.prefix = self._parts.path.rstrip("/")
@@ -180,8 +181,7 @@ class Http:
 
     def clean(self, text: str) -> str:
         """Return text on one line, within bounds, and without the secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
+        text = self._redact(text)
         text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return text if len(text) <= _WORDS else f"{text[: _WORDS - 3]}..."
 

@@ -30,6 +30,7 @@ from collector.sinks.influx_http import Http, Reply
 from collector.sinks.influx_words import Words
 from config.plant import Plant
 from config.plant import Sink as SinkConfig
+from config.redaction import of_sink
 from config.schema import SAMPLE, require
 from connectors.base import Refused
 
@@ -92,7 +93,7 @@ class Sink:
         self._http = Http(
             config.url,
             headers=headers(config),
-            secrets=(config.password.get_secret_value(), config.token.get_secret_value()),
+            secrets=of_sink(config),
             ca=plant.resolve(config.ca) if config.ca else None,
             timeout=config.timeout / 1e9,
         )

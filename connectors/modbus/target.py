@@ -80,6 +80,8 @@ def parse_url(url: str) -> Target:
             f"url {url!r} has no host, or no good port; write modbus+{transport}://host:{PORTS[transport]}"
         )
     parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise ValueError(f"url of {parts.hostname}: Modbus knows no users; write modbus+{transport}://host:port alone")
     if parts.query or parts.path not in ("", "/"):
         raise ValueError(
             f"url {url!r}: nothing may stand behind the port; baud and kin belong to modbus+rtu:///dev/..."

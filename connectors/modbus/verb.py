@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from config import exits
+from config.failures import Misconfigured, Unreachable
 from config.plant import Source
 from connectors.base import SourceLost, SourceRefused
 from connectors.modbus import listing, sunspec
@@ -124,11 +125,9 @@ def _found(source: Source, wanted: Wanted) -> Found:
         with _quiet():
             found = asyncio.run(browse(source, wanted, lambda text: click.echo(text, err=True)))
     except SourceRefused as error:
-        click.echo(str(error), err=True)
-        sys.exit(exits.CONFIG)
+        raise Misconfigured(str(error)) from error
     except SourceLost as error:
-        click.echo(str(error), err=True)
-        sys.exit(exits.UNREACHABLE)
+        raise Unreachable(str(error)) from error
     return found
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from config.redaction import Redaction
 from connectors.base import SourceLost, SourceRefused
 from connectors.mqtt import packets, reasons
 from connectors.mqtt.packets import CONNACK, DISCONNECT, SUBACK, Control, Malformed, Reader
@@ -156,7 +157,8 @@ class Link(asyncio.BufferedProtocol):
         return value if isinstance(value, int) else 0
 
     def _refused(self, answer: Control) -> SourceLost | SourceRefused:
-        said = answer.properties.get(packets.REASON)
+        # A broker may say again what it was sent.
+        said = Redaction((self._session.password,), shortest=1)(str(answer.properties.get(packets.REASON, "")))
         told = f"{self.target.name} refuses: {reasons.told(answer.code)}" + (f", {said!r}" if said else "")
         if answer.code == reasons.OLD_VERSION and self._v5:
             return OldBroker(told)

@@ -117,6 +117,7 @@ class Connector:
                 # A task of its own: the library can drop a cancellation while it connects, and would then go on.
                 opening = asyncio.create_task(self._open(url))
                 self._tasks.add(opening)
+                opening.add_done_callback(_looked_at)
                 await asyncio.wait({opening})
                 self._tasks.discard(opening)
                 opening.result()
@@ -387,3 +388,9 @@ class Connector:
 
 
 _SERVER_STATE = ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_State))
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    """Take note of how a task ended that nobody may be waiting for by then."""
+    if not task.cancelled():
+        task.exception()

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config import exits
+from config.failures import Misconfigured, Unreachable
 from config.plant import Source
 from connectors.base import SourceLost, SourceRefused
 from connectors.opcua import browse as walk
@@ -94,11 +95,9 @@ def _browsed(source: Source, under: str, limit: int, asset: str) -> tuple[Found,
     except LookupError as error:
         raise click.UsageError(f"--under {error}") from error
     except SourceRefused as error:
-        click.echo(str(error), err=True)
-        sys.exit(exits.CONFIG)
+        raise Misconfigured(str(error)) from error
     except SourceLost as error:
-        click.echo(str(error), err=True)
-        sys.exit(exits.UNREACHABLE)
+        raise Unreachable(str(error)) from error
     return found, entries(found, asset)
 
 

@@ -10,9 +10,10 @@ import shutil
 import signal
 import sys
 import time
+import zipfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ POLL_S = 0.25
 EVIDENCED = 0.5
 """A device whose link is out for a greater part of the time is not networked: the default of the plant's rule."""
 MARKER = ".plantproof-demo"
+READ = ("report.html", "report.en.html", "workbook.xlsx")
+"""What people read of a package; the demo unpacks it."""
 
 
 class DemoError(Exception):
@@ -57,28 +60,66 @@ class Row:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The devices that are in a state of networking, those that are not, and whether that was simulated."""
+
+    state: str
+    devices: list[str]
+    others: list[str]
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of the demo."""
+
+    folder: Path
+    period: tuple[str, str]
+    rows: list[Row]
+    rates: list[Rate]
+    package: Path
+    verified: dict[str, Any]
+
+    @property
+    def good(self) -> bool:
+        """Whether every figure is as simulated."""
+        return all(row.good for row in self.rows) and all(rate.good for rate in self.rates)
+
+    def data(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        figures, networking = [asdict(row) for row in self.rows], [asdict(rate) for rate in self.rates]
+        about = {"folder": str(self.folder), "from": self.period[0], "to": self.period[1], "good": self.good}
+        evidence = {"package": str(self.package), **self.verified}
+        return {**about, "figures": figures, "networking": networking, "evidence": evidence}
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default="demo-plant")
-def demo(folder: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the figures beside their truth as JSON.")
+def demo(folder: Path, *, as_json: bool) -> None:
     """Run a simulated plant, collect it, compute its KPIs, build and verify evidence; all in about a minute.
 
     \b
     Example:  plantproof demo demo-plant
 
-    Servers and broker are embedded, on free ports of the loopback. Exits 4 when a figure differs from the
-    simulator's truth.
+    Servers and broker are embedded, on free ports of the loopback. Exits 4 where a figure differs from the simulator's
+    truth.
     """
     console = Console(stderr=True)
     try:
-        good = asyncio.run(_demo(folder, console))
+        found = asyncio.run(_demo(folder, console, show=not as_json))
     except DemoError as error:
         raise click.ClickException(str(error)) from error
-    if not good:
+    if as_json:
+        click.echo(json.dumps(found.data(), ensure_ascii=False, indent=1))
+    if not found.good:
         console.print("[red]Some figures differ from the simulator's truth: see the table.[/red]")
         sys.exit(4)
 
 
-async def _demo(folder: Path, console: Console) -> bool:
+async def _demo(folder: Path, console: Console, *, show: bool) -> Outcome:
+    """Run it all; with `show` print what comes of it as it comes."""
     _fresh(folder)
     plant = await _collect(folder, console)
     start, end = (_iso(t) for t in plant.window)
@@ -86,14 +127,22 @@ async def _demo(folder: Path, console: Console) -> bool:
     results = json.loads(await _plantproof("kpi", folder, *period, "--json"))
     networking = json.loads(await _plantproof("indicators", folder, *period, "--json"))
     rows = compare(results, truth_table(plant, *plant.window))
-    Console(width=None if sys.stdout.isatty() else 140).print(_table(rows))
-    networked = _networking_as_simulated(networking, plant)
-    package = folder / "evidence.zip"
-    await _plantproof("evidence", "build", folder, *period, "--out", package)
-    said = await _plantproof("evidence", "verify", package, "--lake", folder / "var" / "lake")
-    click.echo(f"\nevidence {package}:\n" + "".join(f"  {line}\n" for line in said.splitlines()))
-    _say_where(folder, period)
-    return networked and all(row.good for row in rows)
+    rates = networked(networking["devices"], plant)
+    if show:
+        Console(width=None if sys.stdout.isatty() else 140).print(_table(rows))
+        _print_rates(rates)
+    package, key = folder / "evidence.zip", folder / "secrets" / "evidence.key"
+    key.parent.mkdir()
+    await _plantproof("keys", "new", key)
+    await _plantproof("evidence", "build", folder, *period, "--key", key, "--out", package)
+    public = key.with_name(f"{key.name}.pub")
+    words = () if show else ("--json",)
+    said = await _plantproof("evidence", "verify", package, "--key", public, "--lake", folder / "var" / "lake", *words)
+    _unpack(package, folder)
+    if show:
+        click.echo(f"\nevidence {package}:\n{said}")
+        _say_where(folder, period)
+    return Outcome(folder, (start, end), rows, rates, package, {} if show else json.loads(said))
 
 
 def _fresh(folder: Path) -> None:
@@ -254,9 +303,9 @@ def _plain(value: float | None) -> str:
     return "–" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
-def _networking_as_simulated(networking: dict[str, Any], plant: SimPlant) -> bool:
-    """Print the three networking rates, and return whether each device's states are those that were simulated."""
-    devices = [device for device in networking["devices"] if device["counted"]]
+def networked(devices: Sequence[dict[str, Any]], plant: SimPlant) -> list[Rate]:
+    """Return the three networking rates, each beside what was simulated."""
+    counted = [device for device in devices if device["counted"]]
     spoke = {machine.asset for machine in plant.machines}
     begin, end = plant.window
     out = {m.asset: sum(b - a for a, b in m.outages) / (end - begin) for m in plant.machines}
@@ -265,21 +314,33 @@ def _networking_as_simulated(networking: dict[str, Any], plant: SimPlant) -> boo
         "connected": spoke,
         "evidenced": {name for name in spoke if out[name] < EVIDENCED},
     }
-    click.echo("\nequipment networking rate (设备联网率), by what is asked of a device:")
-    good = True
+    rates = []
     for state, assets in expected.items():
-        found = {device["asset"] for device in devices if device[state]}
-        rest = ", ".join(sorted(device["asset"] for device in devices if not device[state]))
-        good &= found == assets
-        mark = "ok" if found == assets else "differs"
-        click.echo(f"  {state:<11} {len(found)}/{len(devices)} = {len(found) / len(devices):.2%}  {mark}; not: {rest}")
-    return good
+        found = sorted(device["asset"] for device in counted if device[state])
+        others = sorted(device["asset"] for device in counted if not device[state])
+        rates.append(Rate(state, found, others, set(found) == assets))
+    return rates
+
+
+def _print_rates(rates: Sequence[Rate]) -> None:
+    click.echo("\nequipment networking rate (设备联网率), by what is asked of a device:")
+    for one in rates:
+        found, whole = len(one.devices), len(one.devices) + len(one.others)
+        mark = "ok" if one.good else "differs"
+        click.echo(f"  {one.state:<11} {found}/{whole} = {found / whole:.2%}  {mark}; not: {', '.join(one.others)}")
+
+
+def _unpack(package: Path, folder: Path) -> None:
+    """Lay what people read of a package beside it."""
+    with zipfile.ZipFile(package) as archive:
+        for name in READ:
+            (folder / name).write_bytes(archive.read(name))
 
 
 def _say_where(folder: Path, period: tuple[str, ...]) -> None:
-    click.echo(
-        f"samples   {folder / 'var' / 'lake'}\nconfig    {folder / 'plant.toml'}\nagent log {folder / 'agent.log'}"
-    )
+    for name, path in (("report", "report.html"), ("workbook", "workbook.xlsx"), ("samples", "var/lake"),
+                       ("config", "plant.toml"), ("agent log", "agent.log")):  # fmt: skip
+        click.echo(f"{name:<9} {folder / path}")
     click.echo(f"\nTry:  plantproof kpi {folder} {' '.join(period)} --by hour\n      plantproof status {folder}")
     click.echo(f"      plantproof indicators {folder} {' '.join(period)} --rubric sme-2024 --lang zh")
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from config import exits
+from config.failures import Misconfigured, Unreachable
 from config.plant import Source
 from config.units import NS_PER_SECOND
 from connectors.base import SourceLost, SourceRefused
@@ -95,13 +96,12 @@ def _found(source: Source, wanted: Wanted) -> Found:
     try:
         return asyncio.run(browse(source, wanted, lambda text: click.echo(clean(text), err=True)))
     except SourceRefused as error:
-        click.echo(clean(str(error)), err=True)
+        told = clean(str(error))
         if "user name" in str(error) or "not authorized" in str(error):
-            click.echo("here user and password are given with --user and --password-file", err=True)
-        sys.exit(exits.CONFIG)
+            told += "\nhere user and password are given with --user and --password-file"
+        raise Misconfigured(told) from error
     except SourceLost as error:
-        click.echo(clean(str(error)), err=True)
-        sys.exit(exits.UNREACHABLE)
+        raise Unreachable(clean(str(error))) from error
 
 
 def _print_points(
