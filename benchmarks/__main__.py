@@ -1,15 +1,11 @@
 """Run every benchmark, print a table, and write benchmarks/results/<name>.json."""
 
-import json
-import platform
-from importlib.metadata import version
-from pathlib import Path
-
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
     backlog,
+    evidence_build,
     indicators_pass,
     kills,
     kpi_pass,
@@ -18,14 +14,17 @@ from benchmarks import (
     modbus_read,
     mqtt_read,
     opcua_read,
+    record,
+    sizing,
+    sizing_table,
     spool_lake,
 )
 
 MODULES = (
-    spool_lake, line_protocol, lake_size, backlog, opcua_read, modbus_read, mqtt_read, kpi_pass, indicators_pass, kills,
+    spool_lake, line_protocol, lake_size, backlog, opcua_read, modbus_read, mqtt_read, sizing, kpi_pass,
+    indicators_pass, evidence_build, kills,
 )  # fmt: skip
 """In the order in which they run; the thousand kills take half an hour and come last."""
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -33,15 +32,14 @@ def main() -> None:
     table = Table(title="benchmarks (ratios within one run)", title_justify="left")
     for column in ("benchmark", "figure", "measured", "unit", "held against"):
         table.add_column(column, justify="right" if column == "measured" else "left")
-    RESULTS.mkdir(exist_ok=True)
-    about = {"python": platform.python_version(), "polars": version("polars"), "machine": platform.machine()}
     for module in MODULES:
         name = module.__name__.rpartition(".")[2]
         figures = module.measure()
         for figure, (measured, unit, against) in figures.items():
             table.add_row(name, figure, f"{measured:,.3g}" if measured < 1000 else f"{measured:,.0f}", unit, against)
-        text = json.dumps({"about": about, "figures": figures}, indent=1)
-        (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        record.write(name, figures)
+        if module is sizing:
+            sizing_table.publish()
     Console(width=140).print(table)
 
 

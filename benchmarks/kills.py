@@ -13,19 +13,24 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.kills import kill_again_and_again
+from tests.kills import Result, kill_again_and_again
 from tests.servers import mosquitto
 
 EVERY = 25
 """So many kills come between two lines of progress."""
 
 
-def main() -> None:
-    """Kill, and say what was lost and what is there twice."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=7)
-    asked = parser.parse_args()
+def measure(kills: int = 1000, seed: int = 7) -> dict[str, tuple[float, str, str]]:
+    """Kill, and return what was acknowledged at a death, what of it was lost and what is in the lake twice."""
+    result = _killed(kills, seed)
+    return {
+        f"{result.kills:,} kills: acknowledged": (len(result.acknowledged), "rows", ""),
+        f"{result.kills:,} kills: lost": (len(result.lost), "rows", "0"),
+        f"{result.kills:,} kills: twice": (len(result.twice), "rows", "0"),
+    }
+
+
+def _killed(kills: int, seed: int) -> Result:
     began, console = time.monotonic(), Console(stderr=True)
 
     def tell(done: int, rows: int) -> None:
@@ -35,7 +40,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "broker").mkdir(), (Path(folder) / "plant").mkdir()
         with mosquitto(Path(folder) / "broker", "allow_anonymous true\nmax_queued_messages 0\n") as broker:
-            result = asyncio.run(kill_again_and_again(Path(folder) / "plant", broker, asked.kills, asked.seed, tell))
+            return asyncio.run(kill_again_and_again(Path(folder) / "plant", broker, kills, seed, tell))
+
+
+def main() -> None:
+    """Kill, and say what was lost and what is there twice."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=7)
+    asked = parser.parse_args()
+    began = time.monotonic()
+    result = _killed(asked.kills, asked.seed)
     points = Counter(point for point, _ in result.acknowledged)
     each = ", ".join(f"{point} {count:,}" for point, count in sorted(points.items()))
     Console(width=140).print(
