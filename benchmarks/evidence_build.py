@@ -78,7 +78,7 @@ def write(folder: Path, days: int, machines: int) -> int:
         path = folder / "samples" / f"date={dt.date(2026, 1, 1) + dt.timedelta(days=day)}"
         path.mkdir(parents=True)
         with (path / file_name(WRITER, day + 1, day + 1, 1, 1)).open("wb") as file:
-            writer = Writer(file, {}, thorough=False, ordered=True)
+            writer = Writer(file, {}, ordered=True)
             for group in _groups(plant, start, day):
                 writer.append(group)
                 rows += group.height

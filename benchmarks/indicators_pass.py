@@ -53,7 +53,7 @@ def write(folder: Path, days: int, machines: int) -> None:
         )
         path = folder / "samples" / f"date={date}" / file_name("gw2-00000000", day + 1, day + 1, 1, 1)
         with path.open("wb") as file:
-            writer = Writer(file, {}, thorough=False, ordered=True)
+            writer = Writer(file, {}, ordered=True)
             writer.append(full.select(pl.col(name).cast(kind) for name, kind in SAMPLE.items()))
             writer.finish()
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from collector.sinks.merge import GROUP_ROWS
 from collector.sinks.parquet import SCHEMA_VERSION
-from collector.sinks.parquet_file import Writer
+from collector.sinks.parquet_file import Effort, Writer
 from config.lakefiles import file_name
 from config.plant import Asset, Calendar, Plant, Point, Shift
 from config.schema import SAMPLE
@@ -106,7 +106,9 @@ class Lake:
         batches = DAY_S // BATCH_S
         first, last = self.days * batches + 1, (self.days + 1) * batches
         with (folder / file_name(WRITER, first, last, 1, 1)).open("wb") as file:
-            writer = Writer(file, self._about(first, last), thorough=self._thorough, ordered=True)
+            writer = Writer(
+                file, self._about(first, last), effort=Effort.SETTLED if self._thorough else Effort.LIVE, ordered=True
+            )
             for group in self.groups(start):
                 writer.append(group)
             writer.finish()

@@ -221,12 +221,12 @@ def _figures(folder: Path, seen: Seen) -> dict[str, tuple[float, str]]:
     during = pl.col("ts_recv").to_physical().is_between(seen.began, seen.ended)
     rows = pl.scan_parquet(folder / "lake/samples/**/*.parquet", hive_partitioning=False).filter(during).collect()
     rate = len(rows) / seconds
-    merging_s, row_b = merged(rows, folder / "again")
-    again, day = rewrites(rate), rate * DAY_S
+    merging = merged(rows, folder / "again")
+    again, day, row_b = rewrites(rate), rate * DAY_S, merging.row_b
     return {
         "rows stored": (rate, "rows/s"),
         "CPU": (100 * seen.cpu / seconds, "% of a core"),
-        "CPU of merging": (100 * merging_s * rate * again, "% of a core"),
+        "CPU of merging": (100 * merging.cpu_s(rate) * rate, "% of a core"),
         "RSS": (max(seen.rss) / 2**20, "MiB"),
         "PSS": (max(seen.pss) / 2**20, "MiB"),
         "spool": (seen.spooled / seconds, "B/s"),

@@ -7,6 +7,7 @@ values go on walking. The lake's own sink writes and merges them.
 
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +38,39 @@ def rewrites(rate: float) -> int:
     return int(math.log(writes, FAN)) + 1
 
 
-def merged(samples: pl.DataFrame, folder: Path) -> tuple[float, float]:
-    """Return what merging a row takes [s of CPU] and what it takes on disk then [B]; `folder` is empty."""
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """What merging a row takes."""
+
+    within_s: float
+    """CPU of a merge within the day [s]."""
+    settled_s: float
+    """CPU of the last merge, when the day is over [s]."""
+    row_b: float
+    """What the row takes on disk after the last merge [B]."""
+
+    def cpu_s(self, rate: float) -> float:
+        """Return the CPU of all merges of a row in a day of so many rows a second [s]."""
+        return (rewrites(rate) - 1) * self.within_s + self.settled_s
+
+
+def merged(samples: pl.DataFrame, folder: Path) -> Merging:
+    """Measure what merging rows takes; `folder` is empty."""
+    rows = _prolonged(samples)
+    within_s, _ = _merge(rows, folder / "within", later=0)
+    settled_s, row_b = _merge(rows, folder / "settled", later=2 * DAY_S * SECOND)
+    return Merging(within_s, settled_s, row_b)
+
+
+def _merge(rows: pl.DataFrame, folder: Path, *, later: int) -> tuple[float, float]:
+    """Return what merging a row takes [s of CPU] and what it takes on disk [B] for a sink whose clock is later [ns]."""
+    folder.mkdir(parents=True)
     ledger = Ledger(folder / "ledger.jsonl")
     quarantine = Quarantine(folder / "quarantine", ledger)
     config = SinkConfig(kind="parquet", path=folder / "lake")
     sink = Sink(config, Plant(id="sizing"), agent="a", spool="0" * 8, ledger=ledger, quarantine=quarantine)
+    sink.clock = lambda: time.time_ns() + later
     sink.start(())
-    rows = _prolonged(samples)
     for number in range(FAN):
         sink.write(rows.slice(number * len(rows) // FAN, len(rows) // FAN), number + 1, number + 1)
     began = time.process_time()

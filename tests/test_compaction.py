@@ -22,6 +22,7 @@ from collector.ledger import Ledger, read_ledger
 from collector.quarantine import Quarantine
 from collector.sinks import merge
 from collector.sinks.parquet import Sink
+from collector.sinks.parquet_file import Effort
 from config.plant import Plant
 from config.plant import Sink as SinkConfig
 from config.schema import SAMPLE
@@ -141,6 +142,28 @@ def test_a_row_is_written_anew_only_a_few_times(tmp_path, monkeypatch):
         tidy(sink, number)
     assert sum(written) <= 3 * batches * 20  # once when it comes, then once for each factor of 8
     assert len(names(tmp_path)) < 20
+
+
+def test_only_the_file_of_a_day_that_is_over_is_compressed_thoroughly(tmp_path, monkeypatch):
+    efforts = []
+    begin = merge.Writer.__init__
+
+    def noted(writer, file, about, **settings):
+        efforts.append(settings["effort"])
+        begin(writer, file, about, **settings)
+
+    monkeypatch.setattr(merge.Writer, "__init__", noted)
+    sink = open_sink(tmp_path)
+    sink.clock = lambda: START + HOUR
+    sink.start(())
+    expected = fill(sink, range(1, 65))
+    tidy(sink, 64)
+    assert efforts == [Effort.MERGED] * 9  # eight times eight files, then those eight
+    late = fill(sink, [65])
+    sink.clock = lambda: time.time_ns() + 2 * HOUR
+    tidy(sink, 65)
+    assert efforts[9:] == [Effort.SETTLED]
+    assert rows_of(tmp_path).equals(pl.concat([expected, late]).sort(KEYS))
 
 
 def test_late_rows_lie_in_a_file_of_their_own_until_their_day_is_quiet(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.sinks.parquet_file import Writer
+from collector.sinks.parquet_file import Effort, Writer
 from config.schema import SAMPLE
 
 INT64 = np.iinfo(np.int64)
@@ -75,7 +75,7 @@ READERS = {
     "duckdb": by_duckdb,
     "pandas": by_pandas,
 }
-KINDS = {"live": {}, "merged": {"thorough": True}}
+KINDS = {effort.name.lower(): {"effort": effort} for effort in Effort}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -176,4 +176,6 @@ def test_merged_files_take_less_than_live_ones_and_those_less_than_polars_own():
     )
     own = io.BytesIO()
     meter.write_parquet(own, compression="zstd")
-    assert len(written(meter, thorough=True)) <= len(written(meter)) < 0.9 * len(own.getvalue())
+    sizes = [len(written(meter, effort=effort)) for effort in (Effort.SETTLED, Effort.MERGED, Effort.LIVE)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] < 0.9 * len(own.getvalue())

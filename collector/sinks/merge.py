@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from collector import host
-from collector.sinks.parquet_file import GROUPS, Writer
+from collector.sinks.parquet_file import GROUPS, Effort, Writer
 from config.lakefiles import LakeFile, file_name
 from config.schema import SAMPLE
 
@@ -77,10 +77,14 @@ def height(paths: Sequence[Path]) -> int:
 class Merge:
     """One merged file in the making: call `step` until it returns False."""
 
-    def __init__(self, files: Sequence[LakeFile], about: Mapping[str, str]) -> None:
-        """Take files of one writer and day, all there are between the first and the last of them."""
+    def __init__(self, files: Sequence[LakeFile], about: Mapping[str, str], *, settled: bool = False) -> None:
+        """Take files of one writer and day, all there are between the first and the last of them.
+
+        settled: the file is that of a day that is over; other ones are merged again, and so compressed quickly.
+        """
         first, last = files[0].first, files[-1].last
         self.files = files
+        self._effort = Effort.SETTLED if settled else Effort.MERGED
         self._about = {**about, "plantproof.sequences": f"{first}-{last}"}
         self._target = files[0].path.with_name(file_name(files[0].writer, first, last, 1, 1))
         self._work = self._steps()
@@ -101,7 +105,7 @@ class Merge:
         temporary = self._target.with_name(f".{self._target.name}.tmp")
         try:
             with temporary.open("wb") as file:
-                writer = Writer(file, self._about, thorough=True, ordered=True)
+                writer = Writer(file, self._about, effort=self._effort, ordered=True)
                 for group in in_turn([one.path for one in self.files]):
                     writer.append(group)
                     yield

@@ -127,7 +127,8 @@ class Sink:
             found = next(self._mergeable(cursor), None)
             if found is None:
                 return False
-            self._merge = Merge(found, self._about())
+            files, settled = found
+            self._merge = Merge(files, self._about(), settled=settled)
         return self._go_on(self._merge)
 
     def figures(self) -> Mapping[str, float]:
@@ -219,8 +220,8 @@ class Sink:
                     return _latest(pl.read_parquet(file.path, columns=["ts_recv"], hive_partitioning=False, glob=False))
         return 0
 
-    def _mergeable(self, cursor: int) -> Iterator[list[LakeFile]]:
-        """Yield files of a day that may be merged: all that there are between the first and the last of them."""
+    def _mergeable(self, cursor: int) -> Iterator[tuple[list[LakeFile], bool]]:
+        """Yield files of a day that may be merged, all that there are between two of them; and if it is for good."""
         for folder in sorted(self._folders.values(), key=lambda f: f.path):
             gone = superseded(folder.files)
             own = sorted((f for f in self._own([folder]) if f.path not in gone), key=lambda f: f.first)
@@ -229,11 +230,11 @@ class Sink:
                 continue
             settled = self._is_settled(folder)
             if settled and len(files) <= MOST:
-                yield files
+                yield files, True
             for run in _runs([_tier(file) for file in files]):
-                yield files[run]
+                yield files[run], False
             if settled:
-                yield files[:MOST]
+                yield files[:MOST], False
 
     def _is_settled(self, folder: _Folder) -> bool:
         now = self.clock()
