@@ -21,6 +21,7 @@ from collector import gaps, health, host, reload
 from collector.batch import Intake, Rows, to_frame
 from collector.delivery import Commits, Delivery, Load
 from collector.ledger import Losses
+from collector.logs import Told
 from collector.payload import decoded, encoded
 from collector.quarantine import Quarantine
 from collector.reload import Changes, Wanted, setup_of
@@ -422,7 +423,7 @@ class Agent:
         status = SourceStatus(kind=source.kind, points=len(points), expect_ns=_expected(source, points))
         self.status.sources[source.id] = status
         pause = BACK_OFF_S[0]
-        open_since, told = None, False
+        open_since, told, faults = None, False, Told()
         try:
             while True:
                 connector = await self._made(source, points, status)
@@ -435,17 +436,15 @@ class Agent:
                 intake.linked()
                 self._losses[source.id], self._doubts[source.id] = Losses(connector.faults), Losses(connector.flags)
                 self._links[source.id] = connector, intake
-                held = _Held()
+                held, unexpected = _Held(), None
                 try:
                     await self._collect(source, connector, intake, repeats, status, held, heart)
                 except SourceLost as error:
                     status.state, status.error = "lost", str(error)
                 except SourceRefused as error:
                     status.state, status.error = "refused", str(error)
-                except Exception as error:
-                    status.state, status.error = "lost", f"unexpected: {error!r}"
-                    self.spool.ledger.add("connector fault", repr(error), source=source.id)
-                    log.exception("source %s", source.id)
+                except Exception as error:  # noqa: BLE001  one source's fault must not end the others; told below
+                    status.state, status.error, unexpected = "lost", f"unexpected: {error!r}", error
                 finally:
                     heart.patience = REST_S
                     open_since = None if connector.filled or not source.history else since
@@ -455,13 +454,21 @@ class Agent:
                 if held.since is not None or not told:
                     told = True
                     self.spool.ledger.add("gap", status.error, source=source.id, points=status.points)
-                log.warning("source %s is %s: %s", source.id, status.state, status.error)
+                    faults.over()
+                self._tell_loss(source, faults, unexpected)
                 pause = _pause(status, pause, held)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads reconnects, no secret
                 pause = min(pause * 2, BACK_OFF_S[1])
         finally:
             status.state = "stopped"
             self._add(intake.shutdown(time.time_ns()))
+
+    def _tell_loss(self, source: Source, faults: Told, unexpected: Exception | None) -> None:
+        status = self.status.sources[source.id]
+        if words := faults.worth(f"source {source.id} is {status.state}: {status.error}"):
+            log.log(logging.ERROR if unexpected else logging.WARNING, "%s", words, exc_info=unexpected)
+            if unexpected is not None:
+                self.spool.ledger.add("connector fault", repr(unexpected), source=source.id)
 
     def _points_of(self, source: Source) -> list[Point]:
         return self.setup.points[source.id]

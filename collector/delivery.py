@@ -13,6 +13,7 @@ from typing import TypeVar, TypeVarTuple
 import polars as pl
 
 from collector import gaps, ranges
+from collector.logs import Told
 from collector.payload import decoded
 from collector.ranges import Range
 from collector.sinks.base import Sink, SinkBusy, SinkRefused
@@ -124,6 +125,7 @@ class Delivery:
         """Receive time of the last sample [ns], by the batch up to which was read: of a backlog, and of what is new."""
         self._faults: set[str] = set()
         """Faults that the ledger was told of since the last write."""
+        self._told = Told()
         self._writes = 0
 
     @property
@@ -148,6 +150,7 @@ class Delivery:
                     wrote = await self._turn()
                     pause, self._status.error = BACK_OFF_S[0], ""
                     self._faults.clear()
+                    self._told.over()
                     if self._leaving or (not wrote and self._commits.over):
                         return
                 except Exception as error:  # noqa: BLE001  one sink's fault must not end the others
@@ -174,13 +177,15 @@ class Delivery:
     def _tell(self, error: Exception) -> None:
         self._status.error = str(error)
         if isinstance(error, OSError | SinkRefused):
-            log.error("sink %s: %s; its data waits in the spool", self.name, error)
+            if words := self._told.worth(f"sink {self.name}: {error}; its data waits in the spool"):
+                log.error("%s", words)
         else:
             self._status.error = f"unexpected: {error!r}"
             if repr(error) not in self._faults:
                 self._faults.add(repr(error))
                 self._spool.ledger.add("sink fault", repr(error), sink=self.name)
-            log.error("sink %s", self.name, exc_info=error)
+            if words := self._told.worth(f"sink {self.name}: {error!r}"):
+                log.error("%s", words, exc_info=error)
 
     async def _start(self) -> None:
         done = await self._in(self._worker, self._sink.start, self._spool.done(self.name))
@@ -312,7 +317,9 @@ class Delivery:
                     break  # what waits goes first
             self._status.upkeep = ""
         except OSError as error:
-            self._status.upkeep = str(error)
+            known, self._status.upkeep = self._status.upkeep, str(error)
+            if known == self._status.upkeep:
+                return
             log.warning("sink %s: housekeeping: %s", self.name, error)
         self._status.figures = dict(self._sink.figures())
 

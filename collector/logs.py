@@ -5,7 +5,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import click
@@ -23,6 +24,38 @@ _PRIORITIES: Mapping[int, int] = {
     logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2,
 }  # fmt: skip
 """Levels as syslog numbers them; the journal takes them off the lines (sd-daemon(3))."""
+AGAIN_S = 3600.0
+"""A fault that goes on is told again so often [s]."""
+MOST_WORDS = 100
+"""So many different faults of one thing are remembered; where each try words it anew, each is told [-]."""
+
+
+class Told:
+    """What is tried again and again and fails: told when it begins, when it fails otherwise, and once an hour.
+
+    Status shows each failure, and metrics count them: the log of a gateway must not fill with one.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: dict[str, tuple[float, int]] = {}
+        """When a fault was told last, and how often it came since, by its words."""
+
+    def worth(self, fault: str) -> str:
+        """Return the fault as the log tells it now; an empty text where it was told within the hour."""
+        now = self._clock()
+        told, times = self._since.get(fault, (-AGAIN_S, 0))
+        if now - told < AGAIN_S:
+            self._since[fault] = told, times + 1
+            return ""
+        if fault not in self._since and len(self._since) >= MOST_WORDS:
+            self._since.clear()
+        self._since[fault] = now, 0
+        return f"{fault} ({times} times more since this was told last)" if times else fault
+
+    def over(self) -> None:
+        """Note that it went well: what fails next is told at once."""
+        self._since.clear()
 
 
 class JsonLines(logging.Formatter):

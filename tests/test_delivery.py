@@ -279,6 +279,33 @@ def test_a_dead_sink_delays_no_other_and_gets_all_once_it_is_back(tmp_path):
     asyncio.run(collect())
 
 
+def test_a_dead_store_is_a_line_of_the_log_and_not_one_for_each_try(tmp_path, caplog):
+    async def collect():
+        store, commits = Store(), Waits()
+        store.faults["start"] = OSError("connection refused")
+        async with rig(tmp_path, commits=commits) as one:
+            one.add(store)
+            one.put()
+            await until(lambda: store.starts >= 100)
+            assert lines() == ["sink store: connection refused; its data waits in the spool"]
+            store.faults["start"] = OSError("no route")
+            tries = store.starts
+            await until(lambda: store.starts >= tries + 100)
+            assert lines()[1:] == ["sink store: no route; its data waits in the spool"]
+            del store.faults["start"]
+            await one.stored()
+            store.faults["write"] = OSError("no route")
+            one.put()
+            await until(lambda: len(lines()) == 3)
+            del store.faults["write"]
+            await one.stored()
+
+    def lines():
+        return [record.getMessage() for record in caplog.records if record.name == "plantproof.agent"]
+
+    asyncio.run(collect())
+
+
 def test_a_hanging_sink_delays_no_other_and_status_shows_it(tmp_path):
     async def collect():
         live, hanging = Store(), Store()

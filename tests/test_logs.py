@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from collector.logs import MOST_WORDS, Told
+
 LOG = """
 import logging, sys
 from collector.logs import to_stderr
@@ -88,3 +90,37 @@ def test_a_line_for_the_journal_ends_where_the_journal_ends_it_whatever_a_peer_s
         assert [line[:3] for line in lines] == ["<6>", "<4>", "<4>"] + ["<4>"] * ("--json" not in words)
         if "--json" in words:
             assert json.loads(lines[2][3:])["message"] == "it says \u2028 too, \x85 and\na second line"
+
+
+# --- what is tried again and again ---
+
+
+def told(faults):
+    """What is logged of (time [s], fault), where a fault of None is a try that went well."""
+    now = 0.0
+    one, lines = Told(lambda: now), []
+    for at, fault in faults:
+        now = at
+        if fault is None:
+            one.over()
+        elif words := one.worth(fault):
+            lines.append((at, words))
+    return lines
+
+
+def test_a_fault_that_goes_on_is_told_once_an_hour_with_how_often_it_came():
+    day = [(30 * n, "line1 is lost: refused") for n in range(24 * 120)]
+    again = "line1 is lost: refused (119 times more since this was told last)"
+    assert told(day) == [(0, "line1 is lost: refused"), *((3600 * hour, again) for hour in range(1, 24))]
+
+
+def test_another_fault_is_told_at_once_and_so_is_the_first_after_a_success():
+    faults = [(0, "refused"), (30, "no route"), (60, "refused"), (90, "no route"), (120, None), (150, "refused")]
+    assert told(faults) == [(0, "refused"), (30, "no route"), (150, "refused")]
+
+
+def test_faults_that_are_worded_anew_each_time_are_all_told_and_not_all_remembered():
+    one = Told(lambda: 0.0)
+    for n in range(10 * MOST_WORDS):
+        assert one.worth(f"try {n}") == f"try {n}"
+    assert len(one._since) <= MOST_WORDS

@@ -39,6 +39,8 @@ _GATEWAY = 4
 """So many of our timeouts a gateway may wait for a silent unit: its own timeout, with three tries more."""
 _FENCES = 3
 """So many other questions are tried, where a unit refuses them."""
+_LOG_EVERY = 1000
+"""Of so many refused replies of a kind one is told in the log; status and the ledger count each."""
 _MORE = 4
 """So many registers more than wanted are asked for, where nothing else tells answers apart."""
 _SHAPES = 4
@@ -237,8 +239,11 @@ class Bus:
     async def _doubt(self, question: Question, error: Silent | WrongReply) -> None:
         """Note a question without its answer, and bring the link in step."""
         if isinstance(error, WrongReply):
-            self._faults[f"a reply was refused for its {error.what}"] += 1
-            log.warning("source %s, unit %d: refused a reply: %s", self._source.id, question.unit, error)
+            fault = f"a reply was refused for its {error.what}"
+            self._faults[fault] += 1
+            if self._faults[fault] % _LOG_EVERY == 1:
+                words = self._source.id, question.unit, error, self._faults[fault]
+                log.warning("source %s, unit %d: refused a reply: %s (such a reply number %d)", *words)
         if self._owed is not None:
             self._owed.add(question.unit, question.shape)
         elif isinstance(error, Silent) and self._stuck is None:

@@ -265,9 +265,11 @@ class Poller:
         trusted, part.trusted = part.trusted, False
         if trusted or not await self._answers_else(unit, part):
             error = error or Unanswered.silence(unit.number)
+            told = unit.rest.longest
             unit.rest_for(error)
-            log.warning("source %s: %s; its points are bad, and it is asked again in %.0f s",
-                        self._source.id, error, unit.rest.pause / NS_PER_SECOND)  # fmt: skip
+            if not told:
+                log.warning("source %s: %s; its points are bad, and it is asked again in %.0f s",
+                            self._source.id, error, unit.rest.pause / NS_PER_SECOND)  # fmt: skip
             group.bad(part, error.status)
             return []
         if self._halve(group, part, "does not answer"):
