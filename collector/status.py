@@ -179,14 +179,14 @@ def exchanged(kind: str, names: Mapping[str, Sequence[str]]) -> str:
 
 
 def read_status(path: Path, *, now: dt.datetime | None = None) -> dict[str, Any]:
-    """Return the agent's last report; `healthy` is False as soon as the report itself is old.
+    """Return the agent's last report; `healthy` is False as soon as the report itself is old, or of a time to come.
 
     Raises FileNotFoundError where no agent ever ran.
     """
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     age = ((now or dt.datetime.now(dt.UTC)) - dt.datetime.fromisoformat(report["updated"])).total_seconds()
     report["age_s"] = round(age, 3)
-    gone = age > STALE_AFTER_S
+    gone = abs(age) > STALE_AFTER_S  # a clock that was set back since: an agent that lives would have written anew
     report["agent_state"] = "stopped" if report.get("stopped") else "no sign of life" if gone else "running"
     report["healthy"] = report["healthy"] and report["agent_state"] == "running"
     return report

@@ -39,7 +39,7 @@ STORE = click.option(
 ASSET = click.option("--asset", "subjects", multiple=True, help="Asset, group (line1) or plant id; may be repeated.")
 _DAY_NS = 86_400_000_000_000
 _LONG_NS = 20 * 366 * _DAY_NS
-"""Samples over more time than this are more likely those of a clock that was not set."""
+"""A period or samples over more time than this are more likely a slip, or of a clock that was not set [ns]."""
 _FAR = 9_200_000_000_000_000_000
 """Nanoseconds from 1970 to the years 1678 and 2261; a shift or two further is still within 64 bits."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
@@ -128,6 +128,11 @@ def _window(plant: Plant, start: str | None, end: str | None, extent: tuple[int,
     first, last = (given if given is not None else found for given, found in zip(bounds, extent or (0, 0), strict=True))
     if last <= first:
         raise click.UsageError(f"the period ends at {end or 'the last sample'}, not after it starts; swap or widen it")
+    if last - first > _LONG_NS:
+        years = (last - first) / (366 * _DAY_NS)
+        raise click.UsageError(
+            f"the period is some {years:.0f} years long, 20 are the most; name a nearer --from or --to"
+        )
     return first, last
 
 
@@ -240,7 +245,8 @@ def kpi(
                plantproof kpi PLANT --from 2026-11-01 --to 2026-12-01 --asset line1 --kpi oee --json
                plantproof kpi PLANT --samples day.csv
 
-    Exits 3 where a figure carries a data-quality warning, 78 where the configuration is at fault.
+    Exits 3 where a figure carries a data-quality warning or nothing is known of the period, 78 where the configuration
+    is at fault.
     """
     loaded = load_plant(plant)
     chosen = checked_subjects(loaded, subjects)
@@ -264,7 +270,12 @@ def kpi(
         click.echo(output.to_json(output.objects(loaded, rows)))
     elif out is None:
         output.print_table(output.table(loaded, rows, _title(loaded, first, last, by)))
-    if rows.select(pl.col("flags").list.eval(pl.element().is_in(list(WARNINGS))).list.any().any()).item():
+    nothing = rows["coverage"].max() == 0
+    if nothing:
+        click.echo(
+            "nothing is known of this period: the coverage of each figure is 0; ask for one with samples", err=True
+        )
+    if nothing or rows.select(pl.col("flags").list.eval(pl.element().is_in(list(WARNINGS))).list.any().any()).item():
         sys.exit(exits.QUALITY)
 
 
