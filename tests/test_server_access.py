@@ -4,6 +4,7 @@ import datetime as dt
 import http.client
 import ipaddress
 import json
+import logging
 import re
 import socket
 import ssl
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,52 @@ def api(plant):
 
 def run(*words):
     return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+@contextmanager
+def access_log(api, caplog):
+    """The lines that requests put into the access log meanwhile.
+
+    A line is written just after its answer: the answer to one more request says that all before have theirs.
+    """
+    lines = []
+    assert api.get("/health").status_code == 200
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "plantproof.access"):
+        yield lines
+        assert api.get("/health").status_code == 200
+    lines += [json.loads(one.getMessage()) for one in caplog.records if one.name == "plantproof.access"]
+
+
+def test_the_access_log_tells_who_asked_what_and_what_was_answered(api, caplog):
+    with access_log(api, caplog) as lines:
+        good = api.get("/api/v1/indicators", DAY_PARAMS)
+        api.without_token().get("/api/v1/indicators", DAY_PARAMS)
+        api.get("/nowhere%1b[2J")
+    names = {name for name in (line.pop("token") for line in lines) if name}
+    assert len(names) == 1
+    assert names.pop().startswith("tests-")
+    told = [(one["event"], one["client"], one["method"], one["path"], one["status"]) for one in lines]
+    assert told == [
+        ("request", "127.0.0.1", "GET", "/api/v1/indicators", 200),
+        ("request", "127.0.0.1", "GET", "/api/v1/indicators", 401),
+        ("request", "127.0.0.1", "GET", "/nowhere\x1b[2J", 404),
+    ]
+    assert lines[0]["bytes"] == len(good.body)
+    assert lines[0]["ms"] > 0
+    assert abs(dt.datetime.fromisoformat(lines[0]["time"]) - dt.datetime.now(dt.UTC)) < dt.timedelta(minutes=2)
+
+
+def test_the_access_log_has_no_token_no_query_no_control_character_and_no_healthy_probe(api, caplog):
+    with access_log(api, caplog):
+        api.get("/api/v1/devices", {"token": api.token})
+        api.get("/health")
+        api.get("/nowhere%1b[2J")
+    text = "\n".join(one.getMessage() for one in caplog.records if one.name == "plantproof.access")
+    assert api.token not in text
+    assert "?" not in text
+    assert "\x1b" not in text
+    assert "/health" not in text
 
 
 def test_no_route_answers_without_a_token_but_health(plant, api):

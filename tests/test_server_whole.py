@@ -163,3 +163,6 @@ def test_the_command_serves_until_it_is_told_to_stop(plant):
         finally:
             process.kill()
     assert "Traceback" not in rest
+    lines = [json.loads(line) for line in rest.splitlines() if line.startswith("{")]
+    told = [(line["token"], line["path"], line["status"]) for line in lines]
+    assert told == [("command", "/docs", 200), (None, "/docs", 401)]

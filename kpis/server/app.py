@@ -13,6 +13,7 @@ from kpis.evidence.contents import Asked
 from kpis.evidence.progress import Progress
 from kpis.indicators.said import Lang
 from kpis.server import errors, figures, models, packages, pages, push_routes
+from kpis.server.access import Access
 from kpis.server.at import Server
 from kpis.server.examples import ANSWERS
 from kpis.server.guard import Guard
@@ -54,6 +55,7 @@ def make_app(plant: Plant, place: Path | Store, build: Builder, settings: Settin
         plant=plant, store=opened(place), shelf=shelf, jobs=jobs, pushes=pushes, works=works, lang=settings.lang
     )
     app.add_middleware(Guard, tokens=Tokens(plant.root))
+    app.add_middleware(Access)
     errors.add(app)
     app.get("/health", **answers("health"))(health)
     for part in (figures, packages, push_routes, pages):

@@ -32,6 +32,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--tls-key", type=_FILE, help="Its private key (PEM).")
 @click.option("--plain-http", is_flag=True, help="Serve another host without TLS, behind a proxy that does it.")
 @click.option("--lang", type=click.Choice(LANGS), default="en", show_default=True, help="Of pages, by default.")
+@click.option("--no-access-log", is_flag=True, help="Leave out the line of JSON on stderr for each request.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as one JSON line.")
 def serve(
     plant: Path,
@@ -44,6 +45,7 @@ def serve(
     tls_key: Path | None,
     plain_http: bool,
     lang: Lang,
+    no_access_log: bool,
     as_json: bool,
 ) -> None:
     """Serve figures and evidence packages: an API for programs, pages for people (/docs says it all).
@@ -60,6 +62,8 @@ def serve(
     _check_tls(host, tls_cert, tls_key, plain_http=plain_http)
     loaded = load_plant(plant)
     _check_tokens(loaded, plant)
+    from kpis.server import access  # noqa: PLC0415  an extra
+
     server = _server(loaded, store, lake_path, lang, (tls_cert, tls_key))
     with _listening(host, port) as listening:
         scheme, at = "http" if tls_cert is None else "https", listening.getsockname()
@@ -67,6 +71,8 @@ def serve(
         click.echo(f"{address}/docs", err=True)
         if as_json:
             click.echo(json.dumps({"url": address, "docs": f"{address}/docs"}))
+        if not no_access_log:
+            access.to_stderr()
         server.run(sockets=[listening])
     if not server.started:
         raise click.ClickException("the server did not start; the lines above say why")

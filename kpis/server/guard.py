@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kpis.server.access import SEEN
 from kpis.server.errors import ApiError
 from kpis.server.tokens import Token, TokenFault, Tokens
 
@@ -74,6 +75,7 @@ class Guard:
             step = "send Authorization: Bearer TOKEN; make one with: plantproof token new"
             what = "the token is unknown, was revoked, or has expired" if given else "there is no token"
             raise ApiError(401, "unauthorized", what, step)
+        scope[SEEN].token = token.name
         self._check_scope(scope, token, kind)
         return token
 
