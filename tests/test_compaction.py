@@ -27,6 +27,7 @@ from config.plant import Plant
 from config.plant import Sink as SinkConfig
 from config.schema import SAMPLE
 from kpis.stores import lake
+from tests.soak import cases
 
 SPOOL = "0123456789abcdef"
 DAY = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
@@ -357,7 +358,7 @@ while True:
 def test_a_process_killed_at_random_moments_of_merging_leaves_every_row_once(tmp_path):
     moments = random.Random(SEED)
     written = 0
-    for _ in range(6):
+    for _ in range(cases(3)):
         command = [sys.executable, "-c", WORK, str(tmp_path)]
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
         begun = int(worker.stdout.readline())
