@@ -327,7 +327,7 @@ def test_a_reader_beside_a_writer_that_merges_finds_every_row_once_at_any_moment
     for reader in readers:
         reader.start()
     try:
-        for number in range(9, 70):
+        for number in range(9, 40):
             fill(sink, [number])
             counted[0] += 20
             tidy(sink, number)
@@ -336,7 +336,7 @@ def test_a_reader_beside_a_writer_that_merges_finds_every_row_once_at_any_moment
         for reader in readers:
             reader.join()
     assert faults == []
-    assert rows_of(tmp_path).height == 69 * 20
+    assert rows_of(tmp_path).height == 39 * 20
 
 
 WORK = """
