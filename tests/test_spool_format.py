@@ -34,7 +34,7 @@ from tests.test_spool import MEMORY, joined
 
 SIZES = (0, 1, 40, 300, 700, 2500, 9000)
 """Payloads of the spool that is damaged [B]."""
-FLIPS, CUTS, BLOCKS = cases(1250), cases(150), cases(150)
+FLIPS, CUTS, BLOCKS = cases(1250), 150, cases(150)
 SEED = 28
 
 
