@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test soak check bench lock clean
 
 demo: $(STAMP)
 	$(BIN)/plantproof demo demo-plant
@@ -50,3 +50,9 @@ lock:
 
 clean:
 	rm -rf $(VENV) demo-plant .pytest-*.log .pytest_cache .ruff_cache .mypy_cache
+
+# The tests with made-up cases, with ten times as many of them.
+soaked := $(shell grep -l 'from tests.soak import cases' tests/test_*.py)
+
+soak: $(STAMP)
+	PLANTPROOF_CASES=10 $(BIN)/python -m pytest -o timeout=1200 $(soaked)

@@ -94,12 +94,13 @@ def require(frame: pl.DataFrame, schema: Mapping[str, pl.DataType], name: str = 
 
     Raises SchemaError naming each missing column and each column of another type.
     """
-    faults = [f"column {column!r} is missing" for column in schema if column not in frame.columns]
+    found = frame.schema
+    faults = [f"column {column!r} is missing" for column in schema if column not in found]
     faults += [
-        f"column {column!r} is {frame.schema[column]}, not {dtype}"
+        f"column {column!r} is {found[column]}, not {dtype}"
         for column, dtype in schema.items()
-        if column in frame.columns and frame.schema[column] != dtype
+        if column in found and found[column] != dtype
     ]
     if faults:
         raise SchemaError(f"{name}: {'; '.join(faults)}; hand over a frame of the schema in config/schema.py")
-    return frame.select(list(schema))
+    return frame if list(found) == list(schema) else frame.select(list(schema))

@@ -63,16 +63,17 @@ def results(plant: Plant, basis: Basis, window: Window, subjects: Sequence[str] 
     assets = [[by_id[asset] for asset in assets_of(plant, subject)] for subject in asked]
     met = needs_met(plant)
     bases = Bases(plant, basis.facts, basis.demand, window.start, window.end, window.by)
-    rows = [pl.DataFrame(schema=_ORDERED)]
+    rows = [pl.LazyFrame(schema=_ORDERED)]
     for n, kpi in enumerate(kpis_of(plant)):
         if kpi.basis == "facts" or window.by == "total":
             found = (take(plant, kpi, no, asked[no], assets[no], met) for no in range(len(asked)))
             if taken := tuple(t for t in found if t is not None):
-                rows.append(_rows(kpi, bases.of(kpi, taken), n))
-    return pl.concat(rows).sort("subject_no", "kpi_no", "start", "period").select(list(RESULT))
+                rows.append(_rows(kpi, bases.of(kpi, taken).lazy(), n))
+    # All of them in one go: they are small, and starting a query takes longer than it.
+    return pl.concat(pl.collect_all(rows)).sort("subject_no", "kpi_no", "start", "period").select(list(RESULT))
 
 
-def _rows(kpi: Kpi, sums: pl.DataFrame, kpi_no: int) -> pl.DataFrame:
+def _rows(kpi: Kpi, sums: pl.LazyFrame, kpi_no: int) -> pl.LazyFrame:
     """Return a KPI's RESULT rows of every subject and period, with the numbers that order them."""
     if kpi.basis == "facts":
         asked = (pl.col("planned_operation") > 0) | (pl.col("break") > 0) | (kpi.numerator.fill_null(0) != 0)

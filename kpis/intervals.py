@@ -227,14 +227,12 @@ def merged(edges: Ints, codes: NDArray[np.int8]) -> Timeline:
 
 def words(series: Series, rows: Ints) -> pl.Series:
     """Return what the samples at these positions say as text (rule 7): whole numbers without a point."""
+    text = None if series.text is None else series.text.gather(rows)
+    if text is not None and not text.has_nulls():
+        return text
     numbers = series.value[rows]
-    if series.text is None and (np.abs(numbers) < _WHOLE).all() and (numbers == np.rint(numbers)).all():
-        return pl.Series(numbers.astype(np.int64)).cast(pl.String)
-    value = pl.Series(numbers)
-    whole = value.is_finite() & (value == value.round()) & (value.abs() < _WHOLE)
-    as_integer = value.fill_nan(0).cast(pl.Int64, strict=False).cast(pl.String)
-    said = as_integer.zip_with(whole, value.cast(pl.String))
-    if series.text is None:
-        return said
-    text = series.text.gather(rows)
-    return text.zip_with(text.is_not_null(), said)
+    whole = (np.abs(numbers) < _WHOLE) & (numbers == np.rint(numbers))  # false for what is no number
+    said = pl.Series(np.where(whole, numbers, 0).astype(np.int64)).cast(pl.String)
+    if not whole.all():
+        said = said.zip_with(pl.Series(whole), pl.Series(numbers).cast(pl.String))
+    return said if text is None else text.zip_with(text.is_not_null(), said)

@@ -27,6 +27,7 @@ from config.plant import Plant
 from config.plant import Sink as SinkConfig
 from config.schema import SAMPLE
 from kpis.stores import lake
+from tests.soak import cases
 
 SPOOL = "0123456789abcdef"
 DAY = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
@@ -326,7 +327,7 @@ def test_a_reader_beside_a_writer_that_merges_finds_every_row_once_at_any_moment
     for reader in readers:
         reader.start()
     try:
-        for number in range(9, 70):
+        for number in range(9, 40):
             fill(sink, [number])
             counted[0] += 20
             tidy(sink, number)
@@ -335,7 +336,7 @@ def test_a_reader_beside_a_writer_that_merges_finds_every_row_once_at_any_moment
         for reader in readers:
             reader.join()
     assert faults == []
-    assert rows_of(tmp_path).height == 69 * 20
+    assert rows_of(tmp_path).height == 39 * 20
 
 
 WORK = """
@@ -357,7 +358,7 @@ while True:
 def test_a_process_killed_at_random_moments_of_merging_leaves_every_row_once(tmp_path):
     moments = random.Random(SEED)
     written = 0
-    for _ in range(6):
+    for _ in range(cases(3)):
         command = [sys.executable, "-c", WORK, str(tmp_path)]
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
         begun = int(worker.stdout.readline())

@@ -15,8 +15,9 @@ from kpis.compute import Basis, Window, results
 from kpis.facts import facts
 from tests import oracle
 from tests.generated_plants import HOUR, generate, to_frame
+from tests.soak import cases
 
-SEEDS = range(2000)
+SEEDS = range(cases(1000))
 BATCH = 100
 # What tells the rows of facts apart, and what is cut in proportion to time; all other columns are exact.
 KEYS = ("asset", "shift", "date", "hour", "start", "end", "product", "ideal_cycle")
@@ -123,7 +124,7 @@ def same_results(plant: Plant, frame: pl.DataFrame, expected: Mapping[str, Mappi
         same_kpis(by_subject.get(subject, []), theirs, slowest[subject])
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(cases(30)))
 def test_facts_of_an_hour_are_those_of_the_oracle_for_that_hour(seed):
     plant, samples, start, end = generate(seed)
     frame = facts(plant, to_frame(samples), start, end)
@@ -134,7 +135,7 @@ def test_facts_of_an_hour_are_those_of_the_oracle_for_that_hour(seed):
         same(found[asset.asset], theirs, (asset.asset, hour))
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(cases(30)))
 def test_facts_of_a_product_are_those_of_the_oracle_for_the_time_in_which_it_was_made(seed):
     plant, samples, start, end = generate(seed)
     frame = facts(plant, to_frame(samples), start, end)
@@ -157,7 +158,7 @@ def added(amounts: Sequence[Any]) -> Any:
     return None if None in amounts else sum(amounts)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(cases(30)))
 def test_facts_of_a_shift_hold_its_planned_time_and_its_breaks_and_bear_its_date(seed):
     plant, samples, start, end = generate(seed)
     frame = facts(plant, to_frame(samples), start, end)
@@ -174,7 +175,7 @@ def test_facts_of_a_shift_hold_its_planned_time_and_its_breaks_and_bear_its_date
         assert all(shift.startswith(f"{date} ") for shift, date in found)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(cases(20)))
 def test_facts_of_a_window_are_the_sum_of_the_facts_of_any_split_of_it(seed):
     plant, samples, start, end = generate(seed)
     frame, rng = to_frame(samples), random.Random(seed)
@@ -184,7 +185,7 @@ def test_facts_of_a_window_are_the_sum_of_the_facts_of_any_split_of_it(seed):
     assert by_asset(pl.concat([left, right], how="diagonal")) == whole
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(cases(20)))
 def test_shuffled_and_repeated_rows_change_nothing(seed):
     plant, samples, start, end = generate(seed)
     rng = random.Random(seed)
@@ -193,7 +194,7 @@ def test_shuffled_and_repeated_rows_change_nothing(seed):
     assert facts(plant, to_frame(again), start, end).equals(facts(plant, to_frame(samples), start, end))
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(cases(20)))
 def test_a_devices_facts_do_not_depend_on_other_devices(seed):
     plant, samples, start, end = generate(seed)
     asset = plant.assets[0].asset
@@ -203,7 +204,7 @@ def test_a_devices_facts_do_not_depend_on_other_devices(seed):
     assert alone.equals(together.select(alone.columns))
 
 
-@pytest.mark.parametrize("first", range(0, 40, 10))
+@pytest.mark.parametrize("first", range(0, cases(20), 10))
 def test_every_nanosecond_is_in_exactly_one_element_and_every_value_within_its_bounds(first):
     bounded_rows = 0
     for seed in range(first, first + 10):

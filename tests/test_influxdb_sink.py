@@ -29,6 +29,7 @@ from config.plant import Asset, Plant, Point
 from config.plant import Sink as SinkConfig
 from tests.certificates import leaf
 from tests.influx_peers import Asked, Store, drip, fake, hang, influxd, ready, reply, reset, translated
+from tests.soak import cases
 from tests.test_line_protocol import BAD, frame
 
 APIS = ("v1", "v2", "v3")
@@ -296,7 +297,7 @@ class Direct:
         return influx_http.Reply(int(head.split()[1]), "", {}, data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=cases(30), deadline=None)
 @given(
     count=st.integers(1, 150),
     bad=st.sets(st.integers(0, 149)) | st.just(set(range(150))),

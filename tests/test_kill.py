@@ -17,16 +17,17 @@ from connectors.sim.modbus import ModbusServer
 from tests import kills
 from tests.running import until
 from tests.servers import mosquitto
+from tests.soak import cases
 from tests.spool_files import batches_in
 
-KILLS = 20
+KILLS = cases(10)
 SEED = int(os.environ.get("KILL_SEED", "7"))
 """Moments of death."""
 
 
 @pytest.mark.service
-@pytest.mark.timeout(300)
-def test_twenty_kills_lose_no_acknowledged_sample_and_double_none(tmp_path):
+@pytest.mark.timeout(30 * KILLS)
+def test_kills_at_any_moment_lose_no_acknowledged_sample_and_double_none(tmp_path):
     (tmp_path / "broker").mkdir(), (tmp_path / "plant").mkdir()
     with mosquitto(tmp_path / "broker", "allow_anonymous true\nmax_queued_messages 0\n") as broker:
         result = asyncio.run(kills.kill_again_and_again(tmp_path / "plant", broker, KILLS, SEED))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from collector.sinks.line_protocol import Series, choose, encode, tag
 from config.schema import SAMPLE, UTC_NS
 from tests.influx_peers import influxd, split_lines
+from tests.soak import cases
 
 BAD = 0x80310000
 ASSETS = {"press2.total": "line1/press2", "plain": "", "a,b=c d": "工厂, 1"}
@@ -346,7 +347,7 @@ def test_times_are_whole_nanoseconds_of_any_age():
     assert [int(line.rpartition(" ")[2]) for line in made] == stamps
 
 
-@settings(max_examples=20)
+@settings(max_examples=cases(10))
 @given(st.integers(0, 2**32), st.integers(1, 400))
 def test_many_rows_in_any_order_are_the_same_lines(seed, count):
     rng = np.random.default_rng(seed)

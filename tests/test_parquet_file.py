@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from collector.sinks.parquet_file import Effort, Writer
 from config.schema import SAMPLE
+from tests.soak import cases
 
 INT64 = np.iinfo(np.int64)
 EARLIEST, LATEST = INT64.min + 2, INT64.max
@@ -116,7 +117,7 @@ ROW = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(groups=st.lists(st.lists(ROW, max_size=20), max_size=3), kind=st.sampled_from(sorted(KINDS)))
 def test_whatever_the_rows_all_readers_agree(groups, kind, tmp_path):
     path = tmp_path / "a.parquet"

@@ -28,12 +28,13 @@ from connectors.sim.modbus import ModbusServer, words
 from tests import old_spool
 from tests.batches import rows
 from tests.running import Asset, Point, Source, lake_of, plant_for, running, until
+from tests.soak import cases
 from tests.spool_files import FILE_HEAD, FRAME_HEAD, Batch, batches_in, batches_of
 from tests.test_spool import MEMORY, joined
 
 SIZES = (0, 1, 40, 300, 700, 2500, 9000)
 """Payloads of the spool that is damaged [B]."""
-FLIPS, CUTS, BLOCKS = 2500, 300, 300
+FLIPS, CUTS, BLOCKS = cases(1250), 150, cases(150)
 SEED = 28
 
 

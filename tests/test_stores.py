@@ -30,6 +30,7 @@ from tests.influx_peers import influxd
 from tests.proxy import Proxy, pieces
 from tests.servers import free_port
 from tests.serving import quick, running, token_of
+from tests.soak import cases
 
 pytestmark = pytest.mark.service
 
@@ -258,7 +259,7 @@ def test_no_points_no_rows(server):
     assert (store.read([], *WINDOW).schema, store.extent([])) == (pl.Schema(SAMPLE), None)
 
 
-@pytest.mark.parametrize("seed", range(0, 60, 3))
+@pytest.mark.parametrize("seed", range(0, 3 * cases(10), 3))
 def test_plants_made_up_from_a_seed_give_the_same_rows_and_facts(both, seed):
     plant, samples, start, end = generate(seed)
     points = [p.point for p in plant.points]

@@ -27,6 +27,7 @@ from kpis.stores.base import without_receive_time
 from tests import oracle
 from tests.generated_plants import generate, to_frame
 from tests.influx_peers import influxd
+from tests.soak import cases
 from tests.test_compaction import POINTS, fill, open_sink, tidy
 from tests.test_compaction import START as BATCHED
 from tests.test_partitions import lake_of
@@ -35,7 +36,7 @@ from tests.test_stores import lines, sink
 SECOND = 10**9
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND
 MONDAY = 1_794_787_200 * SECOND  # 2026-11-16, 00:00 UTC, which is 08:00 in Shanghai
-SEEDS = range(200, 212)
+SEEDS = range(200, 200 + cases(6))
 
 
 def rows(*told, point="press.state"):

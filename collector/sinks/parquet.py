@@ -8,6 +8,7 @@ of several agents merge by copying files together. Small files are merged betwee
 
 import contextlib
 import datetime as dt
+import functools
 import importlib.metadata
 import logging
 import time
@@ -149,10 +150,9 @@ class Sink:
         self._give_up()
 
     def _about(self) -> dict[str, str]:
-        version = importlib.metadata.version("plantproof")
         about = {"plant": self._plant.id, "agent": self._agent, "writer": self.writer}
         return {f"plantproof.{key}": text for key, text in about.items()} | {
-            "plantproof.version": version,
+            "plantproof.version": _version(),
             "plantproof.schema": SCHEMA_VERSION,
         }
 
@@ -295,6 +295,11 @@ class Sink:
             folder.path.rmdir()
             host.sync_folder(self.folder)
         self._folders.pop(folder.path)
+
+
+@functools.cache
+def _version() -> str:
+    return importlib.metadata.version("plantproof")  # looked up in files, which takes as long as a small batch
 
 
 def _latest(frame: pl.DataFrame) -> int:

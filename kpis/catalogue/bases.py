@@ -8,7 +8,7 @@ from config.plant import Plant
 from config.schema import MICRO, UTC_NS
 from config.units import NS_PER_SECOND
 from kpis.catalogue import regression
-from kpis.catalogue.base import NS_PER_HOUR, Kpi
+from kpis.catalogue.base import NS_PER_HOUR, Basis, Kpi
 from kpis.catalogue.offers import Taken, media
 from kpis.catalogue.sums import added, amounts, readable
 
@@ -30,7 +30,7 @@ _DEMAND: dict[str, pl.DataType] = {
 
 
 class Bases:
-    """Sums per subject and period of [start, end), cut by `by`; those of facts once for each choice of assets."""
+    """Sums per subject and period of [start, end), cut by `by`; each once for a choice of assets."""
 
     def __init__(self, plant: Plant, facts: pl.DataFrame, demand: pl.DataFrame, start: int, end: int, by: str) -> None:
         self.plant, self.demand, self.start, self.end, self.by = plant, demand, start, end, by
@@ -39,25 +39,38 @@ class Bases:
         self.amounts = amounts(facts, self.media)
         rows = self.amounts.filter(pl.col("shift").is_not_null()) if by == "shift" else self.amounts
         self.per_asset = added(["asset", *self.key], rows, self.media)
-        self._found: dict[tuple[Taken, ...], pl.DataFrame] = {}
+        self._found: dict[tuple[str, str, tuple[Taken, ...]], pl.DataFrame] = {}
 
     def of(self, kpi: Kpi, taken: tuple[Taken, ...]) -> pl.DataFrame:
         """Return a row a subject and period, with the columns of the KPI's basis."""
         if kpi.basis == "facts":
-            return self._of_facts(taken)
+            return self._once("facts", "", taken)
         medium = next(need for need in kpi.needs if need.startswith("energy.")).removeprefix("energy.")
-        if kpi.basis == "hours":
-            line = regression.over_hours(self._hours(taken, medium))
-            return self._of_facts(taken).join(line, on="subject_no", how="left", maintain_order="left")
-        return self._of_demand(taken, medium)
+        return self._once(kpi.basis, medium, taken)
+
+    def _once(self, basis: Basis, medium: str, taken: tuple[Taken, ...]) -> pl.DataFrame:
+        """Return a basis's frame, the same one for all KPIs that take the same assets."""
+        key = basis, medium, taken
+        if key not in self._found:
+            match basis:
+                case "facts":
+                    self._found[key] = self._of_facts(taken)
+                case "hours":
+                    self._found[key] = self._of_hours(taken, medium)
+                case "demand":
+                    self._found[key] = self._of_demand(taken, medium)
+        return self._found[key]
 
     def _of_facts(self, taken: tuple[Taken, ...]) -> pl.DataFrame:
-        if taken not in self._found:
-            rows = _members(taken).join(self.per_asset, on="asset", maintain_order="left_right")
-            summed = readable(added(["subject_no", *self.key], rows, self.media), self.media)
-            limit = pl.lit(self.plant.micro_stop / NS_PER_SECOND).alias("stop_length")
-            self._found[taken] = self._told(summed.with_columns(limit), taken)
-        return self._found[taken]
+        rows = _members(taken).join(self.per_asset, on="asset", maintain_order="left_right")
+        summed = readable(added(["subject_no", *self.key], rows, self.media), self.media)
+        limit = pl.lit(self.plant.micro_stop / NS_PER_SECOND).alias("stop_length")
+        return self._told(summed.with_columns(limit), taken)
+
+    def _of_hours(self, taken: tuple[Taken, ...], medium: str) -> pl.DataFrame:
+        """Return sums of facts with the line through each subject's hours beside them."""
+        line = regression.over_hours(self._hours(taken, medium))
+        return self._once("facts", "", taken).join(line, on="subject_no", how="left", maintain_order="left")
 
     def _of_demand(self, taken: tuple[Taken, ...], medium: str) -> pl.DataFrame:
         """Return the highest and the mean demand [unit/h] of the subjects' meters together."""

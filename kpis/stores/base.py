@@ -87,7 +87,10 @@ def nearest(
     for near, far in itertools.pairwise([*borders, earliest if last else latest]):
         if near == far or not missing:
             continue
-        kept, done = up_to_good(rows(missing, min(near, far), max(near, far)), last=last)
+        there = rows(missing, min(near, far), max(near, far))
+        if there.is_empty():
+            continue
+        kept, done = up_to_good(there, last=last)
         found.append(kept)
         missing = [point for point in missing if point not in done]
     return pl.concat(found)

@@ -90,8 +90,10 @@ def rows(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFram
 
 def _rows(lake: Path, points: Sequence[str], start: int, end: int) -> pl.DataFrame:
     inside = [_scan(lake, [d], points) for d in _days(lake, start, end)]
-    empty = pl.DataFrame(schema=dict(SAMPLE)).lazy()
-    return pl.concat([empty, *inside]).filter(_between(start, end)).collect()
+    empty = pl.DataFrame(schema=dict(SAMPLE))
+    if not inside:
+        return empty
+    return pl.concat([empty.lazy(), *inside]).filter(_between(start, end)).collect()
 
 
 def before(lake: Path, points: Sequence[str], border: int) -> pl.DataFrame:
