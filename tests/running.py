@@ -87,14 +87,17 @@ def lake_of(plant: Plant) -> pl.DataFrame:
     return lake_in(plant.resolve(Path("lake")))
 
 
-def lake_in(folder: Path) -> pl.DataFrame:
-    """All samples in a lake's folder, by point and time; an agent may merge its files meanwhile."""
+def lake_in(folder: Path, columns: list[str] | None = None) -> pl.DataFrame:
+    """All samples in a lake's folder, by point and time; an agent may merge its files meanwhile.
+
+    `columns`: those of SAMPLE that are read, or all.
+    """
     while True:
         files = [file for day in days(folder) for file in lake_files(folder, day)]
         if not files:
-            return pl.DataFrame(schema=dict(SAMPLE))
+            return pl.DataFrame(schema={name: SAMPLE[name] for name in columns or SAMPLE})
         try:
-            rows = pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files])
+            rows = pl.concat([pl.read_parquet(file, columns=columns, hive_partitioning=False) for file in files])
             return rows.sort("point", "ts", "ts_recv")
         except FileNotFoundError:  # merged
             continue

@@ -20,10 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import paho.mqtt.client as paho
 import polars as pl
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 import collector.agent
 import collector.quarantine
@@ -114,8 +112,12 @@ def count_of(lake, name, code):
 
 async def stored(acknowledged, count, name="plain", patience=30.0):
     """Wait until so many good rows of a point are committed."""
-    deadline = time.monotonic() + patience
-    while sum(len(good(frame, name)) for frame in acknowledged) < count:
+    deadline, seen, found = time.monotonic() + patience, 0, 0
+    while True:
+        new = acknowledged[seen:]
+        seen, found = seen + len(new), found + sum(len(good(frame, name)) for frame in new)
+        if found >= count:
+            return
         if time.monotonic() > deadline:
             raise TimeoutError(f"not {count} rows of {name} within {patience} s")
         await asyncio.sleep(0.05)
@@ -217,7 +219,7 @@ def test_twenty_five_cuts_one_after_another_lose_no_message_and_leave_no_descrip
             async with running(plant, connected=False) as agent:
                 await up(agent)
                 rng = random.Random(5)
-                async with Numbers(broker.port, every=0.002) as numbers:
+                async with Numbers(broker.port, every=0.004) as numbers:
                     await flows(agent)
                     before, tasks = descriptors(), len(asyncio.all_tasks())
                     for number in range(1, 26):
@@ -857,7 +859,7 @@ def mutated(rng, seeds):
 
 def test_a_hundred_thousand_malformed_streams_over_the_live_link_stop_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(collector.agent, "BACK_OFF_S", (0.0, 0.0))
-    streams, connections, rng = 100_000, 2_500, random.Random(37)
+    streams, connections, rng = 100_000, 1_250, random.Random(37)
     text = b"\x00\x04cell"
     seeds = [
         packet(0x30, text + b'\x00{"n": 1}'),
@@ -965,7 +967,6 @@ def spoilt(rng, payload):
     return bytes(data)
 
 
-@pytest.mark.service
 def test_of_a_hundred_thousand_malformed_payloads_every_one_is_accounted_for(tmp_path, acknowledged, monkeypatch):
     count, rng = 100_000, random.Random(370)
     fates, rows = Counter(), Counter()
@@ -985,38 +986,29 @@ def test_of_a_hundred_thousand_malformed_payloads_every_one_is_accounted_for(tmp
     monkeypatch.setattr(Inbox, "take", watched)
     spark = bytes.fromhex("0880b8a8b0f3331216") + b"\n\x05Speed\x18\x80\xb8\xa8\xb0\xf33 \n" + bytes(8) + b"\x18\x00"
 
-    async def run():
-        (tmp_path / "broker").mkdir()
-        with mosquitto(tmp_path / "broker", QUEUE + "persistence false\n") as broker:  # which takes its time to save
-            await beside(broker)
+    def spoken():
+        name = rng.choice([*FORMATS, "spark", "nobody"])
+        if name == "spark":
+            kind = rng.choice(("NBIRTH", "NDATA", "NDEATH", "DBIRTH/D", "DDATA/D"))
+            verb, _, device = kind.partition("/")
+            return f"spBv1.0/G/{verb}/N" + ("/" + device if device else ""), spoilt(rng, spark)
+        return (name, b"x") if name == "nobody" else (name, spoilt(rng, FORMATS[name][1]))
 
-    async def beside(broker):
+    async def run():
+        async with scripted() as peer:
+            await beside(peer)
+
+    async def beside(peer):
         table = [point(name, address, type="float64" if name == "n" else "") for name, (address, _) in FORMATS.items()]
         table.append(point("spark", "spBv1.0/G/N#Speed", store="change"))
         topics = (Topic(topic="j", quality="/q", missing="bad"), Topic(topic="+"))
-        plant = plant_of(tmp_path, broker.url, table, topic=topics)
+        plant = plant_of(tmp_path, peer.url, table, topic=topics)
         async with running(plant, connected=False) as agent:
             await up(agent)
-            client = paho.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
-            client.max_inflight_messages_set(500)
-            await asyncio.to_thread(client.connect, "127.0.0.1", broker.port)
-            client.loop_start()
-            names, memory = [*FORMATS, "spark", "nobody"], []
-            sent = Counter()
-            for n in range(count):
-                name = rng.choice(names)
-                if name == "spark":
-                    kind = rng.choice(("NBIRTH", "NDATA", "NDEATH", "DBIRTH/D", "DDATA/D"))
-                    topic, _, device = kind.partition("/")
-                    topic, payload = f"spBv1.0/G/{topic}/N" + ("/" + device if device else ""), spoilt(rng, spark)
-                elif name == "nobody":
-                    topic, payload = "nobody", b"x"
-                else:
-                    topic, payload = name, spoilt(rng, FORMATS[name][1])
-                client.publish(topic, payload, qos=1)
-                sent["messages"] += 1
-                if n % 500 == 0:
-                    await until(lambda n=n: n - fates.total() <= 2000)
+            memory = []
+            for n in range(0, count, 250):
+                peer.send_messages([spoken() for _ in range(250)])
+                await peer.until_acknowledged(n - 500)  # a broker keeps to the receive maximum, 1000
                 if n % 20_000 == 10_000:
                     gc.collect()
                     memory.append(resident())
@@ -1027,8 +1019,6 @@ def test_of_a_hundred_thousand_malformed_payloads_every_one_is_accounted_for(tmp
             assert link(agent).connects == 1
             gc.collect()
             memory.append(resident())
-            client.disconnect()
-            await asyncio.to_thread(client.loop_stop)
         print(f"row 37: {fates}, {rows}, memory [MiB] {memory}")
         assert fates.total() == figures["messages"] == count
         assert figures["unread_messages"] == fates["unread"]
@@ -1107,7 +1097,8 @@ class Process:
         return self._memory("VmHWM") - self.before
 
     def lake(self):
-        return lake_in(self.folder / "var/lake")
+        """The lake without its texts, which may be many megabytes."""
+        return lake_in(self.folder / "var/lake", ["point", "ts", "ts_recv", "value", "status"])
 
 
 @pytest.mark.service
@@ -1142,9 +1133,7 @@ FLOODS = {
     "numbers, QoS 0": ("plain", lambda n: b"%d" % n, 0, 200_000),
     "numbers, QoS 1": ("plain", lambda n: b"%d" % n, 1, 20_000),
     "long texts, QoS 0": ("text", lambda n: random.Random(n).randbytes(50_000).hex().encode(), 0, 1_000),
-    "long texts, QoS 1": ("text", lambda n: random.Random(n).randbytes(50_000).hex().encode(), 1, 1_000),
     "what does not fit, QoS 0": ("cell", lambda n: b"{%d" % n + b"x" * 100_000, 0, 2_000),
-    "what does not fit, QoS 1": ("cell", lambda n: b"{%d" % n + b"x" * 100_000, 1, 1_000),
     "four megabytes, QoS 1": ("text", lambda n: b"%d" % n + b"x" * 4_000_000, 1, 60),
 }
 

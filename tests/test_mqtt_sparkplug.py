@@ -335,7 +335,7 @@ EVERYTHING = [
 def test_mutated_and_cut_payloads_raise_nothing_but_value_errors_and_never_trouble_the_host():
     dice, whole = random.Random(1), rich()
     refused = 0
-    for _ in range(20_000):
+    for _ in range(10_000):
         data = bytearray(whole)
         for _ in range(dice.randint(1, 6)):
             data[dice.randrange(len(data))] = dice.choice((0, 1, 0x7F, 0x80, 0xFF, dice.randrange(256)))
@@ -349,7 +349,7 @@ def test_mutated_and_cut_payloads_raise_nothing_but_value_errors_and_never_troub
             taken = edge.take(topic, data)
             assert all(0 <= row[1] < 2**63 for row in taken.rows + taken.historic)
         edge.host.warnings()
-    assert 2_000 < refused < 18_000
+    assert 1_000 < refused < 9_000
 
 
 @given(st.binary(max_size=300), st.text(max_size=30))
