@@ -391,6 +391,22 @@ def test_a_long_timeline_is_drawn_in_few_spans_that_leave_nothing_out():
     assert hours._shown(long.head(10), START)[1] is False
 
 
+@pytest.mark.parametrize(("before_s", "first"), [(0.3, "01:00"), (300, "01:00"), (1500, "00:35")])
+def test_a_timeline_that_begins_shortly_before_an_hour_is_drawn_and_names_the_hour(at_work, before_s, first):
+    start, end = START + HOUR - int(before_s * SECOND), START + 4 * HOUR
+    contents = replace(at_work, traces=replace(at_work.traces, extract_period=(start, end)))
+    view = View(contents, "en")
+    assert hours._ticks(view)[0][1] == first
+    (chart,) = (block for block in hours._timeline(view).blocks if hasattr(block, "spec"))
+    assert "03:00" in drawing._drawn(json.dumps(chart.spec()))
+
+
+def test_two_ticks_of_one_second_are_drawn_as_one():
+    names = {element: said.en for element, said in terms.ELEMENTS.items()}
+    spec = grids.timeline([("a", 0.0, 25.0, "production")], names, [(0.0, "07:59"), (0.3, "08:00")], ["a"], "time")
+    assert "08:00" in drawing._drawn(json.dumps(spec))
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(None, "–"), (0, "0"), (Fraction(1, 3), "0.3333"), (1234567, "1,234,567"), (Fraction(-12345, 10), "-1,234.5"),

@@ -1,6 +1,7 @@
 """A Modbus TCP server on a free port: registers are filled as they are read, and units can go silent."""
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -83,6 +84,8 @@ class ModbusServer:
 
     async def start(self) -> None:
         """Open the socket on a free port."""
+        # The library prints its last twenty messages where a client did not wait for an answer.
+        logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
         devices = [
             SimDevice(
                 id=unit,

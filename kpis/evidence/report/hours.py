@@ -104,9 +104,14 @@ def _shown(timeline: pl.DataFrame, start: int) -> tuple[list[tuple[str, int, int
 
 
 def _ticks(view: View) -> list[tuple[float, str]]:
-    """Return whole hours [s since the extract's start] by the plant's clock; days, of a longer time."""
+    """Return whole hours [s since the extract's start] by the plant's clock; days, of a longer time.
+
+    The start is among them, unless the first hour's words would lie upon its own.
+    """
     start, end = view.contents.traces.extract_period
     marks = [int(ns) for ns in hour_starts(view.plant, start, end)]
+    if len(marks) > 1 and marks[1] - start < (end - start) // 20:
+        del marks[0]
     long = end - start > 30 * 3600 * 10**9
     every = -(-len(marks) // (7 * 24)) * 24 if long else max(1, -(-len(marks) // 13))
     return [((ns - start) / 1e9, instant(view.plant, ns)[5 if long else 11 :]) for ns in marks[::every]]

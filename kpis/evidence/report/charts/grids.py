@@ -75,7 +75,8 @@ def timeline(
     idle = [names[element] for element in _UNPLANNED]
     there = [element for element in ELEMENTS if any(row[3] == element for row in rows)]
     scale = alt.Scale(domain=[names[one] for one in there], range=[ELEMENTS[one] for one in there])
-    told = "{" + ",".join(f"'{at:.0f}':'{clock}'" for at, clock in ticks) + "}[round(datum.value)]"
+    clocks = {f"{at:.0f}": clock for at, clock in ticks}  # Vega refuses a key that stands twice
+    told = "{" + ",".join(f"'{at}':'{clock}'" for at, clock in clocks.items()) + "}[round(datum.value)]"
     end = max(row[2] for row in rows)
     axis = alt.Axis(values=[at for at, _ in ticks], labelExpr=told, labelAngle=0, grid=False)
     order = [names[one] for one in there]
