@@ -1,4 +1,9 @@
-"""Run every benchmark, print a table, and write benchmarks/results/<name>.json."""
+"""Run every benchmark (`make bench`), or those that are named: `python -m benchmarks spool_lake sizing`.
+
+Prints a table, and writes benchmarks/results/<name>.json.
+"""
+
+import argparse
 
 from rich.console import Console
 from rich.table import Table
@@ -28,12 +33,19 @@ MODULES = (
 
 
 def main() -> None:
-    """Measure everything; a figure is a number, its unit, and what it is held against."""
+    """Measure; a figure is a number, its unit, and what it is held against."""
+    names = [module.__name__.rpartition(".")[2] for module in MODULES]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="All where none is named.")
+    parser.add_argument("name", nargs="*", help=f"one of {', '.join(names)}")
+    asked = parser.parse_args().name or names
+    if strange := set(asked) - set(names):
+        parser.error(f"{', '.join(sorted(strange))}: no benchmark; name one of {', '.join(names)}")
     table = Table(title="benchmarks (ratios within one run)", title_justify="left")
     for column in ("benchmark", "figure", "measured", "unit", "held against"):
         table.add_column(column, justify="right" if column == "measured" else "left")
-    for module in MODULES:
-        name = module.__name__.rpartition(".")[2]
+    for name, module in zip(names, MODULES, strict=True):
+        if name not in asked:
+            continue
         figures = module.measure()
         for figure, (measured, unit, against) in figures.items():
             table.add_row(name, figure, f"{measured:,.3g}" if measured < 1000 else f"{measured:,.0f}", unit, against)
