@@ -7,8 +7,9 @@ from collector import doctor_clock, doctor_machine, doctor_places, doctor_secret
 from collector.commands import faults_of
 from collector.doctor_machine import Machine
 from collector.doctor_words import CASES, TITLES
-from collector.findings import Finding, Lang, Told, found
+from collector.findings import Finding, Told, found
 from config.faults import ConfigError, Fault
+from config.language import Lang
 from config.load import load_plant
 from config.plant import Plant
 
