@@ -147,8 +147,8 @@ def of_error(error: Exception) -> str:
 
 def of_line(line: str) -> str:
     """Return a line of what `check` prints beside faults, in Chinese; addresses stay as they are."""
-    said = _tables()["printed"].said
-    if line.startswith("    "):
-        return "，".join(map(said, line.split(", "))) if _REGISTER.match(line) else line
     text = line.lstrip()
-    return line.removesuffix(text) + said(text)
+    parts = text.split(", ") if _REGISTER.match(line) else [text]
+    if line.startswith("    ") and len(parts) == 1:
+        return line
+    return line.removesuffix(text) + "，".join(map(_tables()["printed"].said, parts))

@@ -1,6 +1,7 @@
 """The texts that faults of a configuration are made of, read from the syntax trees of the modules that make them."""
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,12 +16,14 @@ MAKERS = {
     "UnknownRegionError": slice(1, 2),
     "ValueError": slice(0, 1),
     "LookupError": slice(0, 1),
+    "_parse": slice(2, 3),
 }
 """What makes a fault, or what becomes one, and which of its arguments are texts."""
 
 
 MODULES = (
-    *sorted(ROOT.glob("config/*.py")), ROOT / "config/factors/__init__.py", ROOT / "connectors/base.py",
+    *sorted({*ROOT.glob("config/*.py")} - {ROOT / "config/chinese.py"}),
+    ROOT / "config/factors/__init__.py", ROOT / "connectors/base.py",
     *(ROOT / "connectors" / "modbus" / f"{name}.py" for name in (
         "check", "plan", "address", "datatype", "layout", "target")),
     *(ROOT / "connectors" / "mqtt" / f"{name}.py" for name in (
@@ -29,10 +32,11 @@ MODULES = (
     ROOT / "collector/commands.py", ROOT / "collector/health.py",
 )  # fmt: skip
 """Modules that make faults, and those whose errors become the rule of one."""
-NOT_TOLD = ("_checked", "_sentinel", "_exact", "_part")
+NOT_TOLD = ("_checked", "_sentinel", "_exact", "_part", "_objection")
 """Functions whose errors no fault takes up: they are caught, or speak of data that come along."""
 TABLES = ("_WORDS", "_MISSING")
-RETURNING = ("near", "did_you_mean", "_near", "_near_role", "_near_zone", "_no_address", "_of_tls")
+RETURNING = ("near", "did_you_mean", "_near", "_near_role", "_near_zone", "_no_address", "clashes")
+"""Functions that return, or yield, the texts of others."""
 
 
 class Texts:
@@ -54,7 +58,22 @@ class Texts:
                 if isinstance(node, ast.Call):
                     yield from self._of_call(node, names)
             if name in RETURNING or (scope.returns is not None and ast.unparse(scope.returns) == "str | None"):
-                yield from (text for text in self.returned(name) if " " in text)
+                yield from self.returned(name)
+
+    def things(self) -> Iterator[str]:
+        """Yield what faults are about."""
+        for scope in self.functions.values():
+            names = self._names(scope)
+            yield from self.templates(ast.Name("thing"), names)
+            for node in ast.walk(scope):
+                if isinstance(node, ast.Call):
+                    of_fault = _called(node) in ("Fault", "_fault")
+                    about = [
+                        *(node.args[1:2] if of_fault else ()),
+                        *(k.value for k in node.keywords if k.arg == "thing"),
+                    ]
+                    for one in about:
+                        yield from self.templates(one, names)
 
     def tables(self) -> Iterator[str]:
         """Yield the pairs of rule and next step that stand in tables."""
@@ -62,7 +81,7 @@ class Texts:
             for value in self.globals.get(name, []):
                 if isinstance(value, ast.Dict):
                     for pair in value.values:
-                        yield from self.templates(pair, {})
+                        yield from (re.sub(r"\{\w+\}", "{}", text) for text in self.templates(pair, {}))
 
     def returned(self, *functions: str) -> Iterator[str]:
         """Yield the templates that functions return."""
@@ -73,8 +92,7 @@ class Texts:
                     yield from self.templates(node.value, self._names(scope))
 
     def _of_call(self, node: ast.Call, names: dict[str, list[ast.expr]]) -> Iterator[str]:
-        maker = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        if maker in MAKERS:
+        if (maker := _called(node)) in MAKERS:
             for argument in node.args[MAKERS[maker]]:
                 yield from self.templates(argument, names)
 
@@ -133,3 +151,7 @@ class Texts:
                 if isinstance(target, ast.Name):
                     found.setdefault(target.id, []).append(value)
         return found
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
