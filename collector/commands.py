@@ -3,9 +3,11 @@
 import asyncio
 import functools
 import json
+import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +93,8 @@ def check(plant: Path, *, as_json: bool, reads: bool, lang: Lang) -> None:
     Lists every fault at once with its place and the next step. Without faults it prints what will be read of each
     source. Exits 78 where the configuration is at fault.
     """
-    faults: list[Fault] = []
-    loaded = None
-    try:
-        loaded = load_plant(plant)
-        faults = faults_of(loaded)
-    except ConfigError as error:
-        faults = [*error.faults, *(faults_of(error.plant) if error.plant is not None else ())]
+    with _warnings_in(lang):
+        loaded, faults = _looked_at(plant)
     if as_json:
         listed = [fault_data(fault) for fault in faults]
         told = {"faults": listed, **_to_be_read(None if faults else loaded)} if reads else listed
@@ -106,6 +103,28 @@ def check(plant: Path, *, as_json: bool, reads: bool, lang: Lang) -> None:
         _print(faults, loaded, lang, whole=reads)
     if faults:
         sys.exit(exits.CONFIG)
+
+
+def _looked_at(path: Path) -> tuple[Plant | None, list[Fault]]:
+    """Return the plant, None where it is at fault, and all faults."""
+    try:
+        loaded = load_plant(path)
+    except ConfigError as error:
+        return None, [*error.faults, *(faults_of(error.plant) if error.plant is not None else ())]
+    return loaded, faults_of(loaded)
+
+
+@contextmanager
+def _warnings_in(lang: Lang) -> Iterator[None]:
+    """Tell warnings of loading, which Python tells in English where nobody takes them, in Chinese where asked for."""
+    log, handler = logging.getLogger("plantproof"), logging.Handler(logging.WARNING)
+    handler.emit = lambda record: click.echo(chinese.of_line(record.getMessage()), err=True)  # type: ignore[method-assign]
+    if lang == "zh":
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _print(faults: Sequence[Fault], plant: Plant | None, lang: Lang, *, whole: bool) -> None:

@@ -4,10 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from config import chinese
-from config.faults import Fault
-from config.language import Lang
-
+Lang = Literal["en", "zh"]
 Level = Literal["ok", "warning", "fault"]
 LEVELS: tuple[Level, ...] = ("ok", "warning", "fault")
 
@@ -59,14 +56,10 @@ class Finding:
         """Return it in a language; control characters that a name may hold are shown as they are written in Python."""
         check, _, name = self.case.partition(".")
         case = cases[self.case]
-        facts = {key: _in_chinese(fact) if lang == "zh" else fact for key, fact in self.facts.items()}
-        texts = (getattr(said, lang).format_map(facts) for said in (titles[check], case.seen, case.rule, case.step))
+        texts = (
+            getattr(said, lang).format_map(self.facts) for said in (titles[check], case.seen, case.rule, case.step)
+        )
         return Told(check, name, case.level, *map(printable, texts))
-
-
-def _in_chinese(fact: object) -> object:
-    """Return a fact as a Chinese sentence takes it: a fault of the configuration in Chinese."""
-    return chinese.of_fault(fact) if isinstance(fact, Fault) else fact
 
 
 def found(case: str, **facts: object) -> Finding:

@@ -1,8 +1,10 @@
 """Faults of a configuration in Chinese: every text has its Chinese, and a plant's people read no English sentence."""
 
+import datetime as dt
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from collector.commands import faults_of
-from config import chinese, exits
+from config import chinese, exits, public_holidays
 from config.faults import ConfigError, Fault
 from config.load import TABLES, load_plant
 from plantproof import cli
@@ -175,9 +177,25 @@ def test_what_will_be_read_is_told_in_chinese_and_addresses_stay():
     assert told.stdout == (READ / "expected.zh.txt").read_text(encoding="utf-8")
 
 
-def test_check_prints_every_line_that_has_an_entry():
+LATER = dt.datetime.now(dt.UTC).year + 50
+"""A year of which nobody has announced the holidays."""
+OF_YEAR = public_holidays.of_year.__wrapped__
+
+
+def test_a_warning_of_holidays_is_told_in_chinese(tmp_path, monkeypatch):
+    shutil.copytree(READ, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / "plant.toml").open("a") as file:
+        file.write('[[calendar]]\nholidays = "CN"\nshifts = [{ name = "a", start = 08:00:00, end = 16:00:00 }]\n')
+    monkeypatch.setattr(public_holidays, "of_year", lambda region, _: OF_YEAR(region, LATER))
+    assert f"日历：holidays CN：{LATER} 年的调休安排尚未公布；请把放假" in check(tmp_path, "--lang", "zh").stderr
+    assert "日历" not in check(tmp_path).stderr
+
+
+def test_check_prints_every_line_that_has_an_entry(caplog):
     plants = [CASES / "config" / "ten-faults", CASES / "modbus" / "error-type-unknown", READ]
     printed = "".join(check(plant, "--reads").output for plant in plants)
+    OF_YEAR("CN", LATER)
+    printed += caplog.text
     patterns = {english: ".*?".join(map(re.escape, re.split(r"\{\*?\}", english))) for english in FILE["printed"]}
     assert [english for english, one in patterns.items() if not re.search(f"{one}(?![a-z])", printed)] == []
 
@@ -190,7 +208,7 @@ def test_check_prints_every_line_that_has_an_entry():
         ("address 'a: b; write c': it is no node id", "地址 'a: b; write c'：不是节点标识"),
         ("write 'a', 'b' or 'c'", "请写 'a', 'b' 或 'c'"),
         ("nobody wrote this yet", "nobody wrote this yet"),  # better English than nothing
-        ("has 3 rows for asset m", "对设备 m 有 3 行"),
+        ("has 3 rows for asset m", "设备 m 有 3 行，重复"),
     ],
 )
 def test_what_is_filled_in_is_carried_over_as_it_is(text, told):
