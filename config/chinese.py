@@ -86,7 +86,7 @@ class Table:
             return self._whole[text]
         second = None
         for one in self._templates if depth <= _DEEPEST else ():
-            if (values := one.match(text)) is None:
+            if (values := one.match(text)) is None or (second is not None and True not in one.texts):
                 continue
             told = [
                 self._found(value, depth + 1) if is_text else _QUOTED_OR.sub(r"\1 或 \2", value)

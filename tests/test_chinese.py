@@ -79,6 +79,17 @@ def test_every_text_of_a_fault_has_its_chinese():
     assert len(TEXTS) > 300  # the walk over the syntax trees does find them
 
 
+def test_every_text_comes_out_in_chinese_with_what_is_filled_in_and_so_do_its_rule_and_next_step_alone():
+    left = []
+    for text in filter(is_sentence, TEXTS):
+        filled = text.replace("{}", "'x'")
+        rule, _, step = filled.partition("; ")  # as a validator's error is told apart
+        said = {part: chinese.of_text(part) for part in (filled, *((rule, step) if step else ()))}
+        left += [(part, told) for part, told in said.items() if english_left(told)]
+        assert chinese.of_text(filled).count("'x'") >= text.count("{}"), text
+    assert left == []
+
+
 def test_no_entry_is_of_a_text_that_there_is_not():
     assert [english for english in FILE["texts"] if plain(english) not in TEXTS] == []
 
