@@ -15,7 +15,6 @@ from config.faults import ConfigError, Fault, one_line, shown
 HOLE = re.compile(r"\{(\*|\d?)\}")
 """What is filled in: {} as it is, {*} as a text of its own; in Chinese also {0}, {1} ... by their order in English."""
 _PLACES: Sequence[tuple[re.Pattern[str], str]] = (
-    (re.compile(r"^business source (.+): row (\d+)"), r"业务系统 \1 第 \2 行"),
     (re.compile(r"^([^:]+):(\d+)(?:: )?"), r"\1 第 \2 行 "),
     (re.compile(r" \(map (.+), line (\d+)\)"), r"（寄存器表 \1 第 \2 行）"),
     (re.compile(r" \(asset (.+)\)"), r"（设备 \1）"),
