@@ -152,8 +152,19 @@ def main() -> None:
         if logging.root.handlers:  # a log is being written: this is an event of it
             logging.getLogger("plantproof").critical("%s", error)
         else:
-            click.echo(str(error), err=True)
+            click.echo(_told(error), err=True)
         sys.exit(exits.CONFIG)
+
+
+def _told(error: Exception) -> str:
+    """Return what an error says, in the language that the command line or the environment asks for."""
+    from config.language import asked  # noqa: PLC0415  the help needs no models
+
+    if asked(sys.argv[1:]) == "en":
+        return str(error)
+    from config import chinese  # noqa: PLC0415  for who asks for it
+
+    return chinese.of_error(error)
 
 
 if __name__ == "__main__":

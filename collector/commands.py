@@ -3,8 +3,11 @@
 import asyncio
 import functools
 import json
+import logging
 import signal
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,11 @@ import click
 from collector import health, host
 from collector.logs import to_stderr
 from collector.sinks import base as sinks
-from config import exits
+from config import chinese, exits
 from config.echo import masked_url
 from config.failures import Misconfigured, fault_data
 from config.faults import ConfigError, Fault
+from config.language import Lang, lang_option
 from config.load import load_plant
 from config.plant import Plant, Source
 from config.samples import SampleFileError
@@ -77,52 +81,78 @@ def load_checked(path: Path, *, secrets: bool = False) -> Plant:
 @PLANT
 @click.option("--json", "as_json", is_flag=True, help="Print the faults as a JSON list; with --reads an object.")
 @click.option("--reads", is_flag=True, help="Print every address that will be read, for sign-off.")
-def check(plant: Path, *, as_json: bool, reads: bool) -> None:
+@lang_option()
+def check(plant: Path, *, as_json: bool, reads: bool, lang: Lang) -> None:
     """Validate a plant's configuration without connecting to anything.
 
     \b
     Examples:  plantproof check /etc/plantproof
                plantproof check /etc/plantproof --reads
+               plantproof check /etc/plantproof --lang zh
 
     Lists every fault at once with its place and the next step. Without faults it prints what will be read of each
     source. Exits 78 where the configuration is at fault.
     """
-    faults: list[Fault] = []
-    loaded = None
-    try:
-        loaded = load_plant(plant)
-        faults = faults_of(loaded)
-    except ConfigError as error:
-        faults = [*error.faults, *(faults_of(error.plant) if error.plant is not None else ())]
+    with _warnings_in(lang):
+        loaded, faults = _looked_at(plant)
     if as_json:
         listed = [fault_data(fault) for fault in faults]
         told = {"faults": listed, **_to_be_read(None if faults else loaded)} if reads else listed
         click.echo(json.dumps(told, ensure_ascii=False, indent=1))
-    elif faults:
-        for fault in faults:
-            click.echo(str(fault))
-        click.echo(f"{len(faults)} fault{'s' if len(faults) > 1 else ''}", err=True)
-    elif loaded is not None:
-        click.echo(
-            f"ok: {len(loaded.sources)} sources, {len(loaded.points)} points, {len(loaded.assets)} assets, "
-            f"{len(loaded.sinks)} sinks"
-        )
-        for source in loaded.sources:
-            _print_reads(loaded, source, whole=reads)
+    else:
+        _print(faults, loaded, lang, whole=reads)
     if faults:
         sys.exit(exits.CONFIG)
 
 
-def _print_reads(plant: Plant, source: Source, *, whole: bool) -> None:
+def _looked_at(path: Path) -> tuple[Plant | None, list[Fault]]:
+    """Return the plant, None where it is at fault, and all faults."""
+    try:
+        loaded = load_plant(path)
+    except ConfigError as error:
+        return None, [*error.faults, *(faults_of(error.plant) if error.plant is not None else ())]
+    return loaded, faults_of(loaded)
+
+
+@contextmanager
+def _warnings_in(lang: Lang) -> Iterator[None]:
+    """Tell warnings of loading, which Python tells in English where nobody takes them, in Chinese where asked for."""
+    log, handler = logging.getLogger("plantproof"), logging.Handler(logging.WARNING)
+    handler.emit = lambda record: click.echo(chinese.of_line(record.getMessage()), err=True)  # type: ignore[method-assign]
+    if lang == "zh":
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+def _print(faults: Sequence[Fault], plant: Plant | None, lang: Lang, *, whole: bool) -> None:
+    """Print the faults, or where there is none what will be read of each source."""
+    told: Callable[[Fault], str] = chinese.of_fault if lang == "zh" else str
+    said: Callable[[str], str] = chinese.of_line if lang == "zh" else str
+    for fault in faults:
+        click.echo(told(fault))
+    if faults:
+        click.echo(said(f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"), err=True)
+    elif plant is not None:
+        counts = (f"{len(getattr(plant, name))} {name}" for name in ("sources", "points", "assets", "sinks"))
+        click.echo(said(f"ok: {', '.join(counts)}"))
+        for source in plant.sources:
+            _print_reads(plant, source, said, whole=whole)
+
+
+def _print_reads(plant: Plant, source: Source, said: Callable[[str], str], *, whole: bool) -> None:
     """Print what will be read of a source: its polls, and with `whole` every address."""
     points = [point for point in plant.points if point.source == source.id]
     if not points:
-        click.echo(f"note: source {source.id} has no points; name it in the source column of points.csv", err=True)
+        note = f"note: source {source.id} has no points; name it in the source column of points.csv"
+        click.echo(said(note), err=True)
         return
-    click.echo(f"source {source.id} ({source.url}):")
+    click.echo(said(f"source {source.id} ({source.url}):"))
     for line in connectors.load(source.kind).reads(source, points):
         if whole or not line.startswith("    "):
-            click.echo(f"  {line}")
+            click.echo(f"  {said(line)}")
 
 
 def _to_be_read(plant: Plant | None) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """The installation's health: what would go wrong later is told now. Nothing is changed, nothing goes over a network."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from collector import doctor_clock, doctor_machine, doctor_places, doctor_secrets
 from collector.commands import faults_of
 from collector.doctor_machine import Machine
 from collector.doctor_words import CASES, TITLES
-from collector.findings import Finding, Lang, Told, found
+from collector.findings import Finding, Told, found
+from config import chinese
 from config.faults import ConfigError, Fault
+from config.language import Lang
 from config.load import load_plant
 from config.plant import Plant
 
@@ -49,5 +52,10 @@ def _checks(machine: Machine, plant: Plant | None) -> Iterator[Finding]:
 
 
 def told(findings: Iterable[Finding], lang: Lang) -> list[Told]:
-    """Return findings in a language."""
-    return [one.told(CASES, TITLES, lang) for one in findings]
+    """Return findings in a language, and with them what fault of the configuration they tell of."""
+    return [(_in_chinese(one) if lang == "zh" else one).told(CASES, TITLES, lang) for one in findings]
+
+
+def _in_chinese(one: Finding) -> Finding:
+    facts = {name: chinese.of_fault(fact) if isinstance(fact, Fault) else fact for name, fact in one.facts.items()}
+    return replace(one, facts=facts)

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from collector.doctor import Machine, examine, told
-from collector.findings import LANGS, Lang, Level, Said, Told, worst
+from collector.findings import Level, Said, Told, worst
 from config import exits
+from config.language import Lang, lang_option
 
 _LEVELS: Mapping[Level, Said] = {
     "ok": Said("ok", "正常"),
@@ -22,7 +23,7 @@ _SUM = Said("faults: {faults}, warnings: {warnings}", "故障 {faults} 处，警
 @click.command()
 @click.argument("plant", type=click.Path(path_type=Path, exists=True), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
-@click.option("--lang", type=click.Choice(LANGS), default="en", show_default=True)
+@lang_option()
 def doctor(plant: Path | None, *, as_json: bool, lang: Lang) -> None:
     """Check the installation's health: Python, names, libraries, clock, disks, permissions, certificates.
 

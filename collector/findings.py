@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Lang = Literal["en", "zh"]
-LANGS: tuple[Lang, ...] = ("en", "zh")
 Level = Literal["ok", "warning", "fault"]
 LEVELS: tuple[Level, ...] = ("ok", "warning", "fault")
 

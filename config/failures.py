@@ -4,7 +4,7 @@ from typing import IO, Any
 
 import click
 
-from config import exits
+from config import chinese, exits
 from config.faults import ConfigError, Fault
 
 
@@ -35,8 +35,9 @@ class Misconfigured(Failure):
 
 
 def fault_data(fault: Fault) -> dict[str, str]:
-    """Return a fault as plain data."""
-    return {name: str(getattr(fault, name)) for name in ("place", "thing", "value", "rule", "hint")}
+    """Return a fault as plain data, rule and next step in both languages."""
+    own = {name: str(getattr(fault, name)) for name in ("place", "thing", "value", "rule", "hint")}
+    return {**own, "rule_zh": chinese.of_text(fault.rule), "hint_zh": chinese.of_text(fault.hint)}
 
 
 def as_data(error: Exception) -> dict[str, Any] | None:

@@ -84,8 +84,8 @@ class Fault:
                 object.__setattr__(self, name, in_urls(text))
 
     def __str__(self) -> str:
-        value = "" if self.value is None or self.value == "" else f" {_shortened(self.value)}"
-        return _one_line(f"{self.place}: {self.thing}{value}: {self.rule}; {self.hint}")
+        value = "" if self.value is None or self.value == "" else f" {shown(self.value)}"
+        return one_line(f"{self.place}: {self.thing}{value}: {self.rule}; {self.hint}")
 
 
 class ConfigError(Exception):
@@ -212,11 +212,13 @@ def _keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     return [name for name in model.model_fields if name not in ("exception_rows", "columns")]
 
 
-def _shortened(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as it stands in a fault: a text in quotes, a long one cut."""
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text that sends nothing to a terminal but what it shows."""
     # A cell may hold line breaks and escape sequences: shown as they are written in Python, never sent to a terminal.
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

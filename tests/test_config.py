@@ -60,6 +60,8 @@ def test_the_installed_command_says_the_same_as_json():
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == exits.CONFIG
     told = json.loads(done.stdout)
+    assert [fault.pop("rule_zh") for fault in told][:2] == ["不是 IANA 时区名称", "无法识别"]
+    assert [fault.pop("hint_zh") for fault in told][:2] == ["是否应为 'Asia/Shanghai'？", "是否应为 'security'？"]
     assert [Fault(**fault).place for fault in told] == [fault.place for fault in faults(CASES / "ten-faults")]
     assert all(fault["place"] and fault["thing"] and fault["rule"] and fault["hint"] for fault in told)
     assert "hunter2" not in done.stdout + done.stderr

@@ -15,6 +15,7 @@ from rich.table import Table
 from config import exits
 from config.approvals import ApprovalError
 from config.faults import ConfigError, Fault
+from config.language import Lang, lang_option
 from config.load import load_plant
 from config.plant import Plant
 from kpis.commands import FROM, JSON, LAKE, PLANT, STORE, TO, store_to_read, window_of
@@ -31,7 +32,7 @@ from kpis.evidence.verify import PROVES, Report
 from kpis.evidence.verify import verify as verify_package
 from kpis.extras import MissingExtraError
 from kpis.indicators.comparison import before, year_before
-from kpis.indicators.said import LANGS, Lang, Said
+from kpis.indicators.said import Said
 from kpis.output import print_table, to_json
 from kpis.stores import Store, StoreError
 
@@ -161,7 +162,7 @@ def _bar() -> Iterator[Told]:
 @click.option("--after", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="An older package that this one must be later than.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--lang", type=click.Choice(LANGS), default="en", show_default=True)
+@lang_option()
 def verify(
     package: Path, *, lake_path: Path | None, key: Path | None, after: Path | None, as_json: bool, lang: Lang
 ) -> None:

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
+from config.language import Lang, lang_option
 from kpis.commands import JSON
 from kpis.evidence.keys import KeyFault, grouped, key_id, make_key, public_file, public_half, read_passphrase
-from kpis.indicators.said import LANGS, Lang, Said
+from kpis.indicators.said import Said
 from kpis.output import to_json
 
 FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 PASSPHRASE = click.option(
     "--passphrase-file", type=click.Path(path_type=Path, dir_okay=False), help="Its first line encrypts the key."
 )
-LANG = click.option("--lang", type=click.Choice(LANGS), default="en", show_default=True)
+LANG = lang_option()
 _MADE = Said(
     "Keep {private} where the one who signs alone can read it, and hand {public} to who checks packages.",
     "{private} 仅供签名人读取，请妥善保管；将 {public} 交给核验方。",

@@ -9,6 +9,7 @@ import click
 
 from config import exits
 from config.approvals import ApprovalError
+from config.language import Lang, lang_option
 from config.load import load_plant
 from config.plant import Plant
 from config.rubrics import load_rubric, rubric_ids
@@ -37,7 +38,7 @@ from kpis.indicators.comparison import RULE, Comparison, around, before, year_be
 from kpis.indicators.energy_tables import EnergyTable, table_205_1, table_205_2
 from kpis.indicators.errors import InputError
 from kpis.indicators.rubrics.assessment import TARGETS, aims, assess
-from kpis.indicators.said import LANGS, Lang, Said
+from kpis.indicators.said import Said
 from kpis.stores import StoreError
 
 COMPARED = ("year", "previous")
@@ -57,7 +58,7 @@ _RUBRICS = [name for name in rubric_ids() if name != TARGETS]
 @click.option("--devices-from", help="Judge devices from this date on alone, such as since they were connected.")
 @click.option("--kinds", "by_kind", is_flag=True, help="Rates of devices by their kind as well.")
 @click.option("--tables", "energy_tables", is_flag=True, help="The energy tables 205-1 and 205-2 as well.")
-@click.option("--lang", type=click.Choice(LANGS), default="en", show_default=True)
+@lang_option()
 @SAMPLES
 @LAKE
 @STORE

@@ -1,10 +1,10 @@
 """What a person reads, in both languages of the product."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-Lang = Literal["en", "zh"]
-LANGS: tuple[Lang, ...] = ("en", "zh")
+from config.language import Lang
+
+__all__ = ["NOTHING", "Lang", "Said"]
 
 
 @dataclass(frozen=True, slots=True)

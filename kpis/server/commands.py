@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from config.language import Lang, lang_option
 from config.load import load_plant
 from config.plant import Plant
 from config.push_checks import is_loopback
 from kpis.commands import LAKE, PLANT, STORE, store_to_read
-from kpis.indicators.said import LANGS, Lang
 from kpis.server.tokens import TokenFault, Tokens
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--tls-cert", type=_FILE, help="Certificate chain (PEM); wanted by any other host than loopback.")
 @click.option("--tls-key", type=_FILE, help="Its private key (PEM).")
 @click.option("--plain-http", is_flag=True, help="Serve another host without TLS, behind a proxy that does it.")
-@click.option("--lang", type=click.Choice(LANGS), default="en", show_default=True, help="Of pages, by default.")
+@lang_option("Of pages, by default.")
 @click.option("--no-access-log", is_flag=True, help="Leave out the line of JSON on stderr for each request.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as one JSON line.")
 def serve(
