@@ -36,7 +36,7 @@ def _facts(view: View) -> list[tuple[str, Cell]]:
 
 
 def _store(view: View) -> str:
-    names = {"lake": view.say("Parquet lake of the plant", "本厂 Parquet 数据湖"), "influxdb": "InfluxDB"}
+    names = {"lake": view.say("Parquet lake of the plant", "本厂原始数据库（Parquet 文件）"), "influxdb": "InfluxDB"}
     return names.get(view.contents.traces.store, view.contents.traces.store)
 
 

@@ -8,7 +8,7 @@ from kpis.evidence.contents import Contents
 from kpis.indicators.view import told_devices, told_period
 from kpis.spreadsheets.sheet import Sheet
 
-_STORES = {"lake": "Parquet 数据湖（lake）", "influxdb": "InfluxDB（influxdb）"}
+_STORES = {"lake": "原始数据库（lake）", "influxdb": "InfluxDB（influxdb）"}
 _KINDS = {"discrete": "离散型", "process": "流程型"}
 _YES_NO = {"good": "计为有效", "bad": "计为无效"}
 _DIVIDED = {"planned": "计划运行时间", "calendar": "日历时间"}
