@@ -12,14 +12,15 @@ demo: $(STAMP)
 	$(BIN)/plantproof demo demo-plant
 
 # Two groups run beside the others, as most of their time is waiting: for devices and brokers, and for disks and servers
-# (with what reads stores and computes facts, so that all three take about as long). Their reports come last.
+# (with what reads stores and computes facts, and some more, so that all three take about as long). Their reports come last.
 BESIDE := links stores
 links := $(addprefix tests/test_,modbus_faults.py modbus_neighbours.py modbus_serial.py mqtt_browse.py mqtt_faults.py \
 	assessment.py business.py indicator_commands.py indicator_findings.py server.py server_access.py server_evidence.py \
 	server_pages.py server_push.py server_schema.py server_whole.py bundle.py trial.py guides.py reload.py sizing.py)
 stores := $(addprefix tests/test_,compaction.py delivery.py influxdb_sink.py kill.py line_protocol.py parquet_file.py \
 	parquet_sink.py power_cut.py spool.py spool_commands.py spool_faults.py spool_format.py stores.py week.py \
-	facts_against_oracle.py factstore.py kpi_findings.py partitions.py evidence.py recorded.py traces.py)
+	facts_against_oracle.py factstore.py kpi_findings.py partitions.py evidence.py recorded.py traces.py \
+	opcua_browse.py opcua_wire.py)
 
 test: check
 	@$(foreach group,$(BESIDE),$(BIN)/python -m pytest $($(group)) > .pytest-$(group).log 2>&1 & $(group)=$$!;) \
