@@ -2,7 +2,6 @@
 
 import hashlib
 import http.server
-import importlib.util
 import io
 import json
 import re
@@ -11,7 +10,6 @@ import sys
 import threading
 import zipfile
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -23,19 +21,15 @@ from kpis.evidence.archive import manifest, pack
 from kpis.evidence.keys import make_key
 from tests.assessed_plant import BUSINESS
 from tests.packaged_plant import contents_of, package_of, sealed
+from tests.reference_importer import SCRIPT, reference_importer
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "assessment_import.py"
 SIGNATURE, MANIFEST = "signature.dsse.json", "manifest-sha256.txt"
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("assessment_import", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with reference_importer() as module:
+        yield module
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,9 @@
 
 import datetime as dt
 import errno
-import importlib.util
 import io
 import json
 import re
-import sys
 import zipfile
 from pathlib import Path
 
@@ -19,9 +17,9 @@ from config.load import load_plant
 from kpis.demand import intervals
 from kpis.evidence import commands
 from kpis.evidence.report import without_charts
+from tests.reference_importer import reference_importer
 from tests.test_evidence import MINUTE, PLANT, POINTS, START, built, checked, make_plant, sealed, unpacked
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "assessment_import.py"
 METER = "press.kwh,press,energy.electricity,,,10min\n"
 
 
@@ -261,12 +259,8 @@ def test_a_package_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkey
 
 @pytest.fixture(scope="module")
 def importer():
-    spec = importlib.util.spec_from_file_location("assessment_import", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with reference_importer() as module:
+        yield module
 
 
 FIGURE = {

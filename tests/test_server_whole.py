@@ -1,6 +1,5 @@
 """From an order to an import: a real package, built, signed and served, and taken by the reference importer."""
 
-import importlib.util
 import json
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from kpis.server.building import builder
 from kpis.stores import Lake
 from plantproof import cli
 from tests import assessed_plant
+from tests.reference_importer import reference_importer
 from tests.serving import (
     FROM,
     START,
@@ -130,13 +130,9 @@ def test_the_reference_importer_takes_a_package_from_a_server_once(  # as docs/i
     plant, ordered, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    spec = importlib.util.spec_from_file_location("assessment_import", ROOT / "examples" / "assessment_import.py")
-    importer = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "assessment_import", importer)
-    spec.loader.exec_module(importer)
     (tmp_path / "token").write_text(token_of(plant, "read", name="importer"))
     key, state = public_file(plant / "plant.key"), tmp_path / "imported.sqlite"
-    with running(app_of(plant, real(plant))) as client:
+    with reference_importer() as importer, running(app_of(plant, real(plant))) as client:
         words = ["--url", client.base, "--token-file", tmp_path / "token", "--key", key, "--plant", "works"]
         codes = [importer.main([str(word) for word in (*words, "--state", state)]) for _ in range(2)]
     said = capsys.readouterr()
