@@ -8,11 +8,7 @@ alone in a process of its own, in turns; the best time and the highest peak of m
 
 import argparse
 import datetime as dt
-import json
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.kpi_lake import DAY_S, SECOND, START, STATES, WRITER, Ints, Numbers
-from benchmarks.kpi_pass import COLUMNS, DAY_NS, Figures, Run, peak, rounds, seconds
+from benchmarks.kpi_pass import COLUMNS, DAY_NS, Figures, Run, by_itself, rounds, seconds, tell
 from collector.sinks.merge import GROUP_ROWS
 from collector.sinks.parquet_file import Writer
 from config.lakefiles import file_name
@@ -143,18 +139,7 @@ CONTENDERS: dict[str, Callable[[Plant, Path, int], int]] = {"plain scan": _scan,
 
 def alone(name: str, lake: Path, machines: int, days: int) -> Run:
     """Run a contender in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.evidence_build", "--alone", name, "--lake", str(lake)]
-    command += ["--machines", str(machines), "--days", str(days)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return Run(*json.loads(done.stdout))
-
-
-def _run(name: str, lake: Path, machines: int, days: int) -> None:
-    plant = plant_of(machines)
-    began, cpu = time.perf_counter(), time.process_time()
-    CONTENDERS[name](plant, lake, days)
-    took, cpu = time.perf_counter() - began, time.process_time() - cpu
-    print(json.dumps([took, cpu, peak()]))
+    return by_itself("benchmarks.evidence_build", name, lake, machines, days)
 
 
 def measure(days: int = DAYS, machines: int = MACHINES, flat: int = FLAT_DAYS) -> Figures:
@@ -189,7 +174,8 @@ def main() -> None:
     parser.add_argument("--alone", choices=CONTENDERS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.alone:
-        _run(asked.alone, asked.lake, asked.machines, asked.days)
+        plant = plant_of(asked.machines)
+        tell(lambda: CONTENDERS[asked.alone](plant, asked.lake, asked.days))
         return
     if asked.lake:
         figures = of_lake(asked.lake, asked.days, asked.machines)

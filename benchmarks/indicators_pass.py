@@ -7,18 +7,14 @@ count. `python -m benchmarks.indicators_pass --days 60` measures a longer lake.
 
 import argparse
 import datetime as dt
-import json
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from benchmarks.kpi_lake import DAY_S, POINTS, SECOND, START, plant_of, write_lake
-from benchmarks.kpi_pass import COLUMNS, DAY_NS, Figures, Run, peak, rounds, seconds
+from benchmarks.kpi_pass import COLUMNS, DAY_NS, Figures, Run, by_itself, rounds, seconds, tell
 from collector.sinks.parquet_file import Writer
 from config.lakefiles import file_name
 from config.plant import Plant
@@ -77,18 +73,7 @@ CONTENDERS: dict[str, Callable[[Plant, Path, int], None]] = {"plain scan": _scan
 
 def alone(name: str, lake: Path, machines: int, days: int) -> Run:
     """Run a contender in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.indicators_pass", "--alone", name, "--lake", str(lake)]
-    command += ["--machines", str(machines), "--days", str(days)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return Run(*json.loads(done.stdout))
-
-
-def _run(name: str, lake: Path, machines: int, days: int) -> None:
-    plant = with_silent(machines)
-    began, cpu = time.perf_counter(), time.process_time()
-    CONTENDERS[name](plant, lake, days)
-    took, cpu = time.perf_counter() - began, time.process_time() - cpu
-    print(json.dumps([took, cpu, peak()]))
+    return by_itself("benchmarks.indicators_pass", name, lake, machines, days)
 
 
 def measure(days: int = DAYS, machines: int = MACHINES, flat: tuple[int, int] = (FLAT_DAYS, FLAT_MACHINES)) -> Figures:
@@ -132,7 +117,8 @@ def main() -> None:
     parser.add_argument("--alone", choices=CONTENDERS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.alone:
-        _run(asked.alone, asked.lake, asked.machines, asked.days)
+        plant = with_silent(asked.machines)
+        tell(lambda: CONTENDERS[asked.alone](plant, asked.lake, asked.days))
         return
     for name, (measured, unit, against) in measure(
         asked.days, asked.machines, (asked.flat_days, asked.flat_machines)

@@ -235,6 +235,21 @@ def seconds(runs: Mapping[str, Sequence[Run]], rows: int) -> tuple[Figures, dict
     return {name: (took, "s", f"{rows:,} samples, {cpu[name]:.1f} s of CPU") for name, took in best.items()}, best
 
 
+def by_itself(module: str, name: str, lake: Path, machines: int, days: int) -> Run:
+    """Run a benchmark's contender in a process of its own, which answers by `tell`."""
+    command = [sys.executable, "-m", module, "--alone", name, "--lake", str(lake)]
+    command += ["--machines", str(machines), "--days", str(days)]
+    return Run(*json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+
+
+def tell(work: Callable[[], object]) -> None:
+    """Work, and print what it took: time and CPU [s], peak of memory [GB]."""
+    began, cpu = time.perf_counter(), time.process_time()
+    work()
+    took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    print(json.dumps([took, cpu, peak()]))
+
+
 def peak() -> float:
     """Return the peak of this process alone [GB]; getrusage knows that of the process that started it as well."""
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
