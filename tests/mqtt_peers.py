@@ -8,7 +8,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -128,6 +128,8 @@ class Scripted:
         self.port, self.granted, self._version = port, granted, version
         self.on_ack: Callable[[int], None] = lambda _: None
         """Called with each PUBACK's packet identifier."""
+        self.on_goodbye: Callable[[], Awaitable[None]] | None = None
+        """Awaited before the connection is closed on a DISCONNECT."""
         self.session_present = False
         self.versions: list[int] = []
         """Protocol levels that clients asked for."""
@@ -216,6 +218,8 @@ class Scripted:
                 self.asked.append((body[2:end].decode(), body[end + (1 if self._v5 else 0) :]))
             async with self._news:
                 self._news.notify_all()
+        elif kind == 14 and self.on_goodbye is not None:
+            await self.on_goodbye()
         return kind != 14
 
 

@@ -200,6 +200,43 @@ def test_a_payload_that_does_not_fit_is_put_aside_told_once_and_stops_nothing(br
     assert len([r for r in caplog.records if "topic 't'" in r.getMessage()]) == 1
 
 
+def test_closing_waits_until_the_broker_has_read_the_last_acknowledgement():
+    """Who came again before that would be sent the message again: the broker drops what it has not read."""
+
+    async def run() -> None:
+        async with scripted() as peer:
+            connector = mqtt.Connector(source(peer.url, client_id="g"), points(("t#/v", "")))
+            await connector.connect()
+            peer.send_messages([("t", b'{"v": 1}')])
+            (found,) = await collect(connector, 1)
+            found.acknowledge()
+            closing = asyncio.create_task(connector.close())
+            closed_before: list[bool] = []
+
+            async def slow() -> None:
+                await asyncio.wait([closing], timeout=0.2)
+                closed_before.append(closing.done())
+
+            peer.on_goodbye = slow
+            await closing
+            assert (peer.acknowledged, closed_before) == ([1], [False])
+
+    within(10, run)
+
+
+def test_closing_waits_for_a_broker_that_stands_still_no_longer_than_it_says():
+    async def run() -> None:
+        async with scripted() as peer:
+            connector = mqtt.Connector(source(peer.url), points(("t#/v", "")))
+            await connector.connect()
+            closed = asyncio.Event()
+            peer.on_goodbye = closed.wait
+            await connector.close()
+            closed.set()
+
+    within(10, run)
+
+
 @pytest.mark.service
 def test_a_topic_that_no_point_reads_is_counted_listed_and_acknowledged(broker):
     async def run() -> None:

@@ -269,16 +269,23 @@ class Link(asyncio.BufferedProtocol):
         return ends_soon(tls, dt.datetime.now(dt.UTC))
 
     async def close(self, longest: float) -> None:
-        """Say goodbye and close, at most `longest` [s]; the broker keeps the session."""
+        """Say goodbye and close, at most `longest` [s]; the broker keeps the session.
+
+        The broker hangs up once it has read all, the last acknowledgements among it. A client that comes again before
+        that takes the session over, and the broker may forget what it has not read: it would send all that again.
+        """
         if self._timer is not None:
             self._timer.cancel()
         transport, self._transport = self._transport, None
         if transport is None:
             return
-        if self.lost is None:
+        if self.lost is None and not transport.is_closing():
             self._write(packets.GOODBYE)
-        self.lost = self.lost or SourceLost("closed")
-        transport.close()
+            self.lost = SourceLost("closed")
+            transport.resume_reading()  # or its hanging up would not be seen
+        else:
+            self.lost = self.lost or SourceLost("closed")
+            transport.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(longest):
                 await self._gone
