@@ -168,9 +168,9 @@ def hour_starts(plant: Plant, start: int, end: int) -> NDArray[np.int64]:
 
 def hour_of(plant: Plant, ns: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return for each instant the start of its hour of the plant's clock [ns since 1970, UTC]."""
-    local = pl.Series(ns).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(plant.timezone)
-    offset = (local.dt.base_utc_offset() + local.dt.dst_offset()).dt.total_seconds().to_numpy() * 1_000_000_000
-    result: NDArray[np.int64] = ns - (ns + offset) % NS_PER_HOUR
+    zoned = pl.lit(pl.Series(ns)).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(plant.timezone)
+    clock = pl.select(zoned.dt.replace_time_zone(None).to_physical()).to_series().to_numpy()
+    result: NDArray[np.int64] = ns - clock % NS_PER_HOUR
     return result
 
 

@@ -78,9 +78,11 @@ class Steps:
 
     def events(self, which: Ints, cuts: Ints, weights: Ints | int = 1) -> Ints:
         """Return how many of these steps, or how much of their weights, close between neighbouring cuts."""
-        cell = np.searchsorted(cuts, self.ts[which + 1], "left") - 1 if len(which) else which
-        inside = (cell >= 0) & (cell < len(cuts) - 1)
         result = np.zeros(len(cuts) - 1, np.int64)
+        if not len(which):
+            return result
+        cell = np.searchsorted(cuts, self.ts[which + 1], "left") - 1
+        inside = (cell >= 0) & (cell < len(cuts) - 1)
         np.add.at(result, cell[inside], np.broadcast_to(weights, cell.shape)[inside])
         return result
 

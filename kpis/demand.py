@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from config.plant import Asset, Plant
-from config.schema import DEMAND, NS, UTC_NS
+from config.schema import DEMAND
 from kpis.counters import Counters
 from kpis.facts import metered, meters_of
 from kpis.intervals import Ints, resolve, series
@@ -25,24 +25,24 @@ def demand(plant: Plant, samples: pl.DataFrame, start: int, end: int) -> pl.Data
 def of_meters(plant: Plant, assets: Sequence[Asset], counters: Counters, start: int, end: int) -> pl.DataFrame:
     """Return the DEMAND rows of the assets' meters; counters: as for `kpis.facts.Accounts.window`."""
     cuts = intervals(plant, start, end)
-    frames = [pl.DataFrame(schema=dict(DEMAND))]
-    if len(cuts) < 2:
-        return frames[0]
+    n = len(cuts) - 1
+    if n < 1:
+        return pl.DataFrame(schema=dict(DEMAND))
     by_asset = defaultdict(list)
     for point in plant.points:
         by_asset[point.asset].append(point)
-    for asset in assets:
-        for medium, points in meters_of(by_asset[asset.asset]).items():
-            nothing = np.zeros(len(cuts) - 1, np.int64)
-            columns = {
-                "start": pl.Series(cuts[:-1]).cast(UTC_NS),
-                "quantity": sum((np.diff(s.at(cuts)) for s in counters.steps(points)), nothing),
-                "metered": pl.Series(metered(points, counters, cuts)).cast(NS),
-            }
-            interval = pl.lit(plant.demand_interval).cast(NS)
-            named = {"asset": pl.lit(asset.asset), "medium": pl.lit(medium), "interval": interval}
-            frames.append(pl.DataFrame(columns).with_columns(**named).select(list(DEMAND)))
-    return pl.concat(frames)
+    of = [(a.asset, medium, meters) for a in assets for medium, meters in meters_of(by_asset[a.asset]).items()]
+    if not of:
+        return pl.DataFrame(schema=dict(DEMAND))
+    nothing = np.zeros(n, np.int64)
+    columns = {
+        "start": np.tile(cuts[:-1], len(of)),
+        "interval": np.full(n * len(of), plant.demand_interval),
+        "quantity": np.concatenate([sum((np.diff(s.at(cuts)) for s in counters.steps(m)), nothing) for *_, m in of]),
+        "metered": np.concatenate([metered(meters, counters, cuts) for *_, meters in of]),
+    }
+    named = pl.DataFrame([key for *key, _ in of], ["asset", "medium"], orient="row")[np.repeat(range(len(of)), n)]
+    return named.hstack(pl.DataFrame(columns)).cast(dict(DEMAND))  # type: ignore[arg-type]
 
 
 def intervals(plant: Plant, start: int, end: int) -> Ints:

@@ -16,7 +16,7 @@ import logging
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +48,8 @@ _OF_ASSET = {"asset", "ideal_cycle"}
 _OF_POINT = {"point", "asset", "role", "unit", "modulus", "max_rate", "states"}
 """What of a plant's configuration its facts depend on; names, addresses and notes are not of it."""
 
+Told = Callable[[float], None]
+
 logger = logging.getLogger("plantproof.kpis")
 
 _EPOCH = dt.date(1970, 1, 1)
@@ -77,17 +79,17 @@ class FactStore:
         self.computed: list[dt.date] = []
         """The days that were computed, as often as they were."""
 
-    def amounts(self, start: int, end: int, executor: Executor | None = None) -> Amounts:
+    def amounts(self, start: int, end: int, executor: Executor | None = None, told: Told = lambda _: None) -> Amounts:
         """Return the facts and demand of [start, end) [ns since 1970, UTC]; only what is stale is computed.
 
-        executor: computes stale days side by side.
+        executor: computes stale days side by side. told: called with how much of it is done, from 0 to 1.
         Raises StoreError where samples cannot be read, OSError where facts cannot be written.
         """
         first, last = _whole(self.plant, start, end)
         if first >= last:
             return of_store(self.plant, self.lake, start, end, executor)
         days = self._days(first, last)
-        self.update(days, executor)
+        self.update(days, executor, told)
         try:
             stored = self._stored(days)
         except pl.exceptions.PolarsError:  # torn by a power cut, or not of this store
@@ -99,7 +101,7 @@ class FactStore:
         tail = [of_store(self.plant, self.lake, last, end)] if last < end else []
         return together([*head, inside, *tail])
 
-    def update(self, days: Sequence[dt.date], executor: Executor | None = None) -> None:
+    def update(self, days: Sequence[dt.date], executor: Executor | None = None, told: Told = lambda _: None) -> None:
         """Compute the facts of those of the days, which follow each other, that are stale."""
         entries = self._entries()
         inputs = {day: self._inputs(day) for day in days}
@@ -122,6 +124,7 @@ class FactStore:
                     times[day] += 1
                     self.computed.append(day)
                 self._save(entries)
+                told(min(1.0, len(self.computed) / len(days)))
             if len(again) == len(stale):
                 break
 
@@ -248,15 +251,23 @@ class FactStore:
 
 
 def amounts_of(
-    plant: Plant, store: Store, start: int, end: int, executor: Executor | None = None, *, afresh: bool = False
+    plant: Plant,
+    store: Store,
+    start: int,
+    end: int,
+    executor: Executor | None = None,
+    *,
+    afresh: bool = False,
+    told: Told = lambda _: None,
 ) -> Amounts:
     """Return the facts and demand of [start, end) [ns since 1970, UTC]: from stored facts where the store keeps any.
 
-    afresh: from the samples alone. Raises StoreError where the samples cannot be read.
+    afresh: from the samples alone. told: called with how much is done of what is to be stored, from 0 to 1.
+    Raises StoreError where the samples cannot be read.
     """
     if isinstance(store, Lake) and not afresh:
         try:
-            return FactStore(plant, store).amounts(start, end, executor)
+            return FactStore(plant, store).amounts(start, end, executor, told)
         except OSError as error:
             logger.warning("%s: facts cannot be stored (%s); they are computed from the samples", store, error)
     return of_store(plant, store, start, end, executor)

@@ -4,7 +4,7 @@ A good sample holds until the next sample of its point, at most for its `max_hol
 of docs/kpi-rules.md. Arrays are per point and sorted by time; times are [ns since 1970, UTC].
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -230,9 +230,23 @@ def words(series: Series, rows: Ints) -> pl.Series:
     text = None if series.text is None else series.text.gather(rows)
     if text is not None and not text.has_nulls():
         return text
-    numbers = series.value[rows]
+    said = _numerals(series.value[rows])
+    return said if text is None else text.zip_with(text.is_not_null(), said)
+
+
+def coded(series: Series, rows: Ints, codes: Mapping[str, int], other: int) -> NDArray[np.int8]:
+    """Return the code of what the samples at these positions say, `other` for what has none; shape of `rows`."""
+    if series.text is None:  # one look-up a number, not one a sample
+        numbers, which = np.unique(series.value[rows], return_inverse=True)
+        found = np.array([codes.get(word, other) for word in _numerals(numbers).to_list()], np.int8)
+        return found[which]
+    told: NDArray[np.int8] = words(series, rows).replace_strict(codes, default=other, return_dtype=pl.Int8).to_numpy()
+    return told
+
+
+def _numerals(numbers: NDArray[np.float64]) -> pl.Series:
     whole = (np.abs(numbers) < _WHOLE) & (numbers == np.rint(numbers))  # false for what is no number
     said = pl.Series(np.where(whole, numbers, 0).astype(np.int64)).cast(pl.String)
     if not whole.all():
         said = said.zip_with(pl.Series(whole), pl.Series(numbers).cast(pl.String))
-    return said if text is None else text.zip_with(text.is_not_null(), said)
+    return said

@@ -1,13 +1,21 @@
-"""Where facts are computed: in this process, in a pool of processes, or on a Dask cluster.
+"""Where facts are computed: in this process, in a pool of processes, or on a Dask cluster; and what is done beside.
 
 The boundary is `concurrent.futures.Executor`: whoever computes hands one over, and nothing else changes.
 """
 
 import importlib
 import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+LARGE = 5_000_000
+"""From so many samples on a second process is worth the second that it takes to start."""
 
 
 class ClusterMissing(Exception):  # noqa: N818  what is missing is the extra
@@ -36,3 +44,38 @@ def workers(where: str) -> Iterator[Executor | None]:
             yield client.get_executor()
     else:
         raise ValueError(f"{where!r} is neither a number of processes nor the address of a cluster, tcp://host:8786")
+
+
+@contextmanager
+def beside(samples: int) -> Iterator[Executor | None]:
+    """Yield a process beside this one where there is much to do and a core to do it; None where there is not."""
+    with workers("1") if samples < LARGE or (os.cpu_count() or 1) < 2 else _helper() as executor:
+        yield executor
+
+
+@contextmanager
+def _helper() -> Iterator[Executor | None]:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def begun(executor: Executor | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
+    """Begin work in the executor and return what waits for its result; without one, what does it when called.
+
+    It is done here as well where the process that did it is killed.
+    """
+    here = partial(work, *args, **kwargs)
+    if executor is None:
+        return here
+    try:
+        future = executor.submit(work, *args, **kwargs)
+    except BrokenExecutor:
+        return here
+
+    def result() -> T:
+        try:
+            return future.result()
+        except BrokenExecutor:
+            return here()
+
+    return result

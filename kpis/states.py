@@ -6,7 +6,6 @@ All of it is judged in the asset's own history, before a window cuts it. Rules 7
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from config.plant import Plant, Point, Refinement
@@ -20,10 +19,10 @@ from kpis.intervals import (
     Series,
     Stretches,
     Timeline,
+    coded,
     constant,
     merged,
     timeline,
-    words,
 )
 
 PRODUCTION, SETUP, DELAY = (ELEMENTS.index(name) for name in ("production", "setup", "delay"))
@@ -56,9 +55,7 @@ def stated(plant: Plant, points: Sequence[Point], found: Mapping[str, Series], s
     series = found[state.point]
     stretches = constant(series, state.hold_ns)
     codes = {raw: ELEMENTS.index(element) for raw, element in plant.states.get(state.states, {}).items()}
-    said = words(series, stretches.head)
-    mapped = said.replace_strict(codes, default=UNMAPPED, return_dtype=pl.Int8).to_numpy()
-    line = timeline(stretches, mapped, start, end)
+    line = timeline(stretches, coded(series, stretches.head, codes, UNMAPPED), start, end)
     rules = plant.refinements.get(state.states, ())
     return _refined(line, rules, points, found) if rules else line
 
@@ -93,8 +90,7 @@ def _said(source: tuple[Series, int] | None, listed: Sequence[str], line: Timeli
     code: NDArray[np.int8] = np.empty(0, np.int8)
     if series is not None:
         places = {word: place for place, word in enumerate(listed)}
-        said = words(series, stretches.head)
-        code = said.replace_strict(places, default=SAID_ANOTHER, return_dtype=pl.Int8).to_numpy()
+        code = coded(series, stretches.head, places, SAID_ANOTHER)
     return timeline(stretches, code, int(line.edges[0]), int(line.edges[-1]), unknown=SAID_NOTHING)
 
 

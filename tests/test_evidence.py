@@ -31,6 +31,7 @@ from kpis.evidence.package import PackageError, build
 from kpis.evidence.signature import SignatureFault
 from kpis.evidence.verify import Report, verify
 from kpis.factstore import RULES
+from kpis.scale import workers
 from kpis.stores import Lake, StoreError
 from plantproof import cli
 from tests.independent import frictionless
@@ -86,10 +87,11 @@ def filled(folder: Path, **rows: int) -> Path:
     return folder
 
 
-def built(folder: Path, end: int = END, *, signer=None, **asked: object) -> bytes:
+def built(folder: Path, end: int = END, *, signer=None, executor=None, progress=None, **asked: object) -> bytes:
     """The package of a plant from START on, of one rubric, compared with nothing."""
     of = Asked(**{"period": (START, end), "before": None, "rubrics": ("sme-2024",), **asked})
-    return build(load_plant(folder), Lake(folder / "lake"), of, signer=signer)
+    lake = Lake(folder / "lake")
+    return build(load_plant(folder), lake, of, signer=signer, executor=executor, progress=progress)
 
 
 def checked(data: bytes, lake: Path | None = None, **more: object) -> Report:
@@ -156,6 +158,19 @@ def fault(data: bytes, lake: Path | None = None) -> str:
 
 def test_a_package_built_twice_is_the_same_to_the_byte(plant, package):
     assert built(plant) == package
+
+
+def test_a_package_built_by_two_processes_is_the_same_to_the_byte(plant, package):
+    with workers("2") as executor:
+        assert built(plant, executor=executor) == package
+
+
+def test_progress_is_told_from_nothing_to_all_and_never_falls(tmp_path):
+    said = []
+    built(filled(tmp_path / "plant"), progress=lambda doing, share: said.append((doing, share)))
+    assert [said[0], said[-1]] == [("facts", 0.0), ("done", 1.0)]
+    assert [share for _, share in said] == sorted(share for _, share in said)
+    assert {"facts", "samples", "report", "workbook"} <= {doing for doing, _ in said}
 
 
 def test_a_package_of_the_same_samples_in_another_lake_is_the_same_to_the_byte(tmp_path, package):

@@ -1,11 +1,13 @@
 """Facts come out the same wherever they are computed."""
 
+import os
+import signal
 import warnings
 
 import pytest
 
 from kpis.facts import facts
-from kpis.scale import workers
+from kpis.scale import LARGE, begun, beside, workers
 from tests.generated_plants import generate, to_frame
 
 
@@ -34,3 +36,36 @@ def test_a_dask_cluster_gives_the_facts_of_one_process():
 def test_a_word_that_is_neither_a_number_nor_a_cluster_is_refused(where):
     with pytest.raises(ValueError, match="neither a number of processes"), workers(where):
         pass
+
+
+def where(home: int) -> int:
+    return os.getpid()
+
+
+def killed_elsewhere(home: int) -> int:
+    if os.getpid() != home:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return home
+
+
+def test_work_is_done_beside_where_there_is_a_process_for_it_and_else_here():
+    here = os.getpid()
+    with workers("2") as executor:
+        assert begun(executor, where, here)() != here
+    assert begun(None, where, here)() == here
+
+
+def test_work_of_a_process_that_is_killed_is_done_here_now_and_later():
+    here = os.getpid()
+    with workers("2") as executor:
+        assert begun(executor, killed_elsewhere, here)() == here
+        assert begun(executor, killed_elsewhere, here)() == here
+
+
+def test_a_second_process_is_started_for_much_alone(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with beside(LARGE - 1) as few, beside(LARGE) as many:
+        assert (few is None, many is None) == (True, False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    with beside(LARGE) as alone:
+        assert alone is None

@@ -18,6 +18,7 @@ from config.faults import ConfigError, Fault
 from config.language import Lang, lang_option
 from config.load import load_plant
 from config.plant import Plant
+from kpis import scale
 from kpis.commands import FROM, JSON, LAKE, PLANT, STORE, TO, store_to_read, window_of
 from kpis.evidence.archive import MAX_BYTES
 from kpis.evidence.contents import DEFAULT_RUBRICS, RUBRICS, Asked
@@ -95,8 +96,10 @@ def build(
         asked = Asked(
             period=period, before=_before(loaded, place, period, compare), rubrics=tuple(dict.fromkeys(rubrics))
         )
-        with _bar() as told:
-            package = build_package(loaded, place, asked, signer=signer, progress=told, faults=faults)
+        with _bar() as told, scale.beside(place.height(*period)) as executor:
+            package = build_package(
+                loaded, place, asked, signer=signer, progress=told, faults=faults, executor=executor
+            )
     except _CANNOT as error:
         raise click.ClickException(str(error)) from error
     _write(package, out)

@@ -4,8 +4,9 @@ A builder computes it from a store, a verifier from the files of the package: th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
@@ -49,6 +50,10 @@ class Contents:
     earlier: Grounds | None
     """Grounds of the period before."""
     traces: Traces
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs: what follows from it is computed there."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @cached_property
     def figures(self) -> list[Figure]:

@@ -1,5 +1,8 @@
 """What a package states, computed from a store."""
 
+from concurrent.futures import Executor
+from functools import partial
+
 from config.business import Declarations, period_days
 from config.faults import Fault
 from config.plant import Plant
@@ -11,7 +14,8 @@ from kpis.evidence.traces import Period, Traces
 from kpis.factstore import amounts_of
 from kpis.indicators.base import Grounds, days_of
 from kpis.indicators.device_list import devices_of_store
-from kpis.stores import Store, StoreError
+from kpis.scale import begun
+from kpis.stores import Lake, Store, StoreError
 from kpis.stores.base import SEARCH_DAYS
 from kpis.stores.business_sql import declarations_of
 
@@ -20,15 +24,21 @@ TRIES = 3
 
 
 def gather(
-    plant: Plant, store: Store, asked: Asked, progress: Progress = unwatched, faults: list[Fault] | None = None
+    plant: Plant,
+    store: Store,
+    asked: Asked,
+    progress: Progress = unwatched,
+    faults: list[Fault] | None = None,
+    executor: Executor | None = None,
 ) -> Contents:
     """Return a package's contents from the samples of a store.
 
-    faults: takes rows of business systems that are left out. Raises StoreError where samples or declared values cannot
-    be read, or samples of the period keep coming in, OSError where facts cannot be written beside the lake.
+    faults: takes rows of business systems that are left out. executor: reads the traces of a lake beside.
+    Raises StoreError where samples or declared values cannot be read, or samples of the period keep coming in, OSError
+    where facts cannot be written beside the lake.
     """
     declared = declarations_of(plant, faults)
-    now, traces = _now(plant, store, asked.period, declared, progress)
+    now, traces = _now(plant, store, asked.period, declared, progress, executor)
     earlier = None
     if asked.before is not None:
         progress("facts of the period before", 0.8)
@@ -39,13 +49,23 @@ def gather(
 
 
 def _now(
-    plant: Plant, store: Store, period: Period, declared: Declarations, progress: Progress
+    plant: Plant,
+    store: Store,
+    period: Period,
+    declared: Declarations,
+    progress: Progress,
+    executor: Executor | None,
 ) -> tuple[Grounds, Traces]:
     """Return the grounds and traces of one and the same state of a store, into which an agent may be writing."""
     for _ in range(TRIES):
         progress("facts", 0.0)
-        amounts = amounts_of(plant, store, *period)
-        devices, traces = traces_of(plant, store, *period, progress=part_of(progress, 0.2, 0.8))
+        if executor is not None and isinstance(store, Lake):
+            traced = begun(executor, traces_of, plant, store, *period)
+        else:
+            traced = partial(traces_of, plant, store, *period, progress=part_of(progress, 0.5, 0.8))
+        amounts = amounts_of(plant, store, *period, told=lambda share: progress("facts", 0.5 * share))
+        progress("samples", 0.5)
+        devices, traces = traced()
         now = grounds_of(plant, period, devices, amounts.facts, amounts.demand, declared)
         if agrees(now, traces):
             return now, traces

@@ -5,6 +5,7 @@ Byte-identical for the same input: a package names no clock and no path. Its for
 
 import io
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from typing import Any
 
 import polars as pl
@@ -27,6 +28,7 @@ from kpis.evidence.readme import readme
 from kpis.evidence.tables import csv_files
 from kpis.evidence.workbook import workbook
 from kpis.indicators.base import Grounds
+from kpis.scale import begun
 from kpis.stores import Store
 
 __all__ = ["PackageError", "build"]
@@ -40,18 +42,19 @@ def build(
     signer: Signer | None = None,
     progress: Progress | None = None,
     faults: list[Fault] | None = None,
+    executor: Executor | None = None,
 ) -> bytes:
     """Return the package of a period as the bytes of a zip, and note its revision below the plant's folder.
 
-    faults: takes rows of business systems that are left out.
+    faults: takes rows of business systems that are left out. executor: does beside what can be done beside.
     Raises StoreError where samples or declared values cannot be read, PackageError where the plant's files lie
     elsewhere, HistoryFault where its revision cannot be noted, OSError where the ledger cannot be read.
     """
     told = progress or unwatched
     history.ready(plant)
     configured = {f"{CONFIG}{name}": data for name, data in config_files(plant.root).items()}
-    contents = gather(plant, store, asked, part_of(told, 0.0, 0.5), faults)
-    files = configured | stated_files(contents, part_of(told, 0.5, 1.0)) | data_files(contents)
+    contents = gather(plant, store, asked, part_of(told, 0.0, 0.7), faults, executor)
+    files = configured | stated_files(contents, part_of(told, 0.7, 1.0), executor) | data_files(contents)
     files |= {f"{RULES}{name}": data for name, data in rule_files(plant, asked).items()} | schema_files()
     cited = ledger.extract(plant, *asked.period)
     if cited is not None:
@@ -111,16 +114,18 @@ def about_of(contents: Contents, revision: int, replaces: str | None, cited: byt
     }
 
 
-def stated_files(contents: Contents, progress: Progress = unwatched) -> dict[str, bytes]:
+def stated_files(
+    contents: Contents, progress: Progress = unwatched, executor: Executor | None = None
+) -> dict[str, bytes]:
     """Return the files that state what follows from a package's data: a verifier makes them again."""
     progress("figures", 0.0)
+    written = begun(executor, workbook, contents)
     files = json_files(contents) | csv_files(contents) | {"README.txt": readme(contents)}
-    progress("workbook", 0.2)
-    files["workbook.xlsx"] = workbook(contents)
-    for share, lang, name in ((0.4, "zh", "report.html"), (0.7, "en", "report.en.html")):
+    for share, lang, name in ((0.1, "zh", "report.html"), (0.4, "en", "report.en.html")):
         progress("report", share)
         files[name] = report.render(contents, "zh" if lang == "zh" else "en")
-    return files
+    progress("workbook", 0.6)
+    return files | {"workbook.xlsx": written()}
 
 
 def data_files(contents: Contents) -> dict[str, bytes]:
