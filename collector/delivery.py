@@ -127,6 +127,10 @@ class Delivery:
         """Faults that the ledger was told of since the last write."""
         self._told = Told()
         self._writes = 0
+        self._due = 0.0
+        """When what waits is old enough to be stored, where the sink has all else [s, monotonic]."""
+        self._due_rows = 0
+        """So many rows committed are enough to be stored before that."""
 
     @property
     def left(self) -> Load | None:
@@ -197,22 +201,26 @@ class Delivery:
     async def _turn(self) -> bool:
         """Store what waits once it is enough or old enough; returns whether there was anything."""
         if self._status.caught_up:
-            await self._commits.wait(self._config.wait / 1e9, self._config.rows, over=self._cannot_wait)
+            rest, rows = self._due - time.monotonic(), self._due_rows - self._commits.rows
+            await self._commits.wait(max(0.0, rest), max(0, rows), over=self._cannot_wait)
             if self._leaving:
                 return False
-        taken = self._spool.written
+        # What is committed while the store writes waits for the next turn, or a slow store would write without end.
+        last, taken, rows = self._spool.last, self._spool.written, self._commits.rows
         if self._load is None:
             self._load = await self._next()
-        if self._load is None:
-            self._status.caught_up, self._live, self._stored_at = True, None, taken
-            await self._upkeep()
-            return False
-        await self._store(self._load)
-        self._load = None
-        taken = self._spool.written
-        self._status.caught_up = not ranges.missing(self._spool.done(self.name), self._spool.last)
+        wrote = self._load is not None
+        if self._load is not None:
+            await self._store(self._load)
+            self._load = None
+        self._status.caught_up = not wrote or not ranges.missing(self._spool.done(self.name), last)
+        self._due, self._due_rows = time.monotonic() + self._config.wait / 1e9, rows + self._config.rows
         if self._status.caught_up:
             self._stored_at = taken
+        if not wrote:
+            self._live = None
+            await self._upkeep()
+            return False
         self._writes += 1
         if self._status.caught_up or self._writes % UPKEEP_EVERY == 0:
             await self._upkeep()
@@ -313,7 +321,7 @@ class Delivery:
             while await self._in(self._worker, self._sink.upkeep, self._status.cursor) and self._status.caught_up:
                 if self._is_to_end():
                     break
-                if self._commits.rows and ranges.missing(self._spool.done(self.name), self._spool.last):
+                if time.monotonic() >= self._due or self._commits.rows >= self._due_rows or self._cannot_wait():
                     break  # what waits goes first
             self._status.upkeep = ""
         except OSError as error:
