@@ -2,7 +2,7 @@
 
 A Modbus register counts the reads, so that every poll has a value of its own; an MQTT publisher numbers its messages
 with QoS 1, those with a time of their own and plain ones without. Acknowledged is what the spool or the lake holds at
-the moment of death, and what the broker has a PUBACK for: a broker with persistence delivers the rest again.
+the moment of death, and what the broker has a PUBACK for: it delivers the rest again.
 """
 
 import asyncio

@@ -57,14 +57,14 @@ class Program:
 
 
 class Broker(Program):
-    """A mosquitto process with persistence."""
+    """A mosquitto process; one that `saves` writes its whole database at each change, and knows it again."""
 
-    def __init__(self, program: str, folder: Path, settings: str) -> None:
+    def __init__(self, program: str, folder: Path, settings: str, *, saves: bool) -> None:
         self.port = free_port()
         self._program, self._config = program, folder / "mosquitto.conf"
+        at_each_change = "persistence true\nautosave_interval 1\nautosave_on_changes true\n"
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\npersistence true\npersistence_location {folder}/\n"
-            f"autosave_interval 1\nautosave_on_changes true\n{settings}"
+            f"listener {self.port} 127.0.0.1\npersistence_location {folder}/\n{at_each_change * saves}{settings}"
         )
 
     @property
@@ -95,15 +95,18 @@ class Broker(Program):
 
 
 @contextlib.contextmanager
-def mosquitto(folder: Path, settings: str = "allow_anonymous true\n") -> Iterator[Broker]:
-    """Run a broker on a free port; skips where mosquitto is missing, which in CI is a failure."""
+def mosquitto(folder: Path, settings: str = "allow_anonymous true\n", *, saves: bool = False) -> Iterator[Broker]:
+    """Run a broker on a free port; skips where mosquitto is missing, which in CI is a failure.
+
+    saves: it knows its sessions again once it was stopped or killed.
+    """
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
     if program is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("mosquitto is not installed")
     # Started by root, mosquitto becomes a user of its own, who must be able to write here.
     folder.chmod(0o777)
     settings += "user root\n" if os.geteuid() == 0 else ""
-    broker = Broker(program, folder, settings)
+    broker = Broker(program, folder, settings, saves=saves)
     broker.start()
     try:
         yield broker

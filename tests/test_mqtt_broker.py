@@ -136,8 +136,8 @@ def test_a_message_that_an_instance_before_handed_over_is_acknowledged_and_gives
 
 
 @pytest.mark.service
-def test_a_broker_that_restarts_loses_nothing_of_the_session(broker):
-    async def run() -> None:
+def test_a_broker_that_restarts_loses_nothing_of_the_session(tmp_path):
+    async def run(broker: Broker) -> None:
         settings, table = source(broker.url, client_id="gateway"), points(("t#/v", ""))
         async with connected(settings, table) as first:
             async with Press(broker.port) as press:
@@ -149,7 +149,8 @@ def test_a_broker_that_restarts_loses_nothing_of_the_session(broker):
         async with connected(settings, table) as again:
             assert numbers(await collect(again, 2)) == [1, 2]
 
-    within(30, run)
+    with mosquitto(tmp_path, saves=True) as broker:
+        within(30, lambda: run(broker))
 
 
 @pytest.mark.service
@@ -647,7 +648,6 @@ def test_a_topic_that_falls_silent_is_told_of_by_name(broker):
 def test_a_session_that_kept_more_than_is_read_ahead_lets_its_agent_in_again(tmp_path, version):
     """The broker sends what it kept before the SUBACK: 1,500 messages of 6 kB are more than the link reads ahead."""
     settings = "allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 1000\n"
-    settings += "autosave_on_changes false\nautosave_interval 600\n"  # it would write all of them at each of them
     with mosquitto(tmp_path, settings) as broker:
 
         async def run() -> None:

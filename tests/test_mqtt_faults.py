@@ -85,10 +85,14 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def broker(tmp_path):
+def broker(tmp_path, request):
     (tmp_path / "broker").mkdir()
-    with mosquitto(tmp_path / "broker", QUEUE) as one:
+    with mosquitto(tmp_path / "broker", QUEUE, saves=getattr(request, "param", "") == "saves") as one:
         yield one
+
+
+saving = pytest.mark.parametrize("broker", ["saves"], indirect=True)
+"""Of tests in which the broker dies and is to know its sessions again."""
 
 
 # --- the lake ---
@@ -245,6 +249,7 @@ def test_twenty_five_cuts_one_after_another_lose_no_message_and_leave_no_descrip
 
 
 @pytest.mark.service
+@saving
 def test_a_broker_that_is_killed_delivers_what_it_had_saved_once(tmp_path, acknowledged, quick, broker):
     """mosquitto acknowledges a publisher's message first and saves it in the same turn of its loop.
 
@@ -281,6 +286,7 @@ def test_a_broker_that_is_killed_delivers_what_it_had_saved_once(tmp_path, ackno
 
 
 @pytest.mark.service
+@saving
 def test_of_a_broker_that_is_killed_at_any_moment_all_that_arrived_is_stored_once(
     tmp_path, acknowledged, quick, broker, monkeypatch
 ):
@@ -328,6 +334,7 @@ def test_of_a_broker_that_is_killed_at_any_moment_all_that_arrived_is_stored_onc
 
 @pytest.mark.service
 @pytest.mark.parametrize("agent_too", [False, True], ids=["the agent stays", "the agent starts anew"])
+@saving
 def test_a_session_that_the_broker_lost_is_told_and_is_a_gap_of_every_point_and_data_flows_again(
     tmp_path, acknowledged, broker, agent_too
 ):
@@ -668,15 +675,10 @@ def test_status_is_not_healthy_while_one_topic_is_silent_for_three_heartbeats(tm
 
 
 @pytest.mark.service
-def test_one_bad_publisher_never_stalls_the_rest(tmp_path, acknowledged):
+def test_one_bad_publisher_never_stalls_the_rest(tmp_path, acknowledged, broker):
     bad = [b"{", b"\xff\xfe", b"", b"[" * 50_000, b"x" * 2_000_000, b'{"n": "x"}', b'{"n": {"deep": 1}}', b"null"]
 
     async def run():
-        (tmp_path / "broker").mkdir()
-        with mosquitto(tmp_path / "broker", QUEUE + "persistence false\n") as broker:  # which takes its time to save
-            await beside(broker)
-
-    async def beside(broker):
         plant = plant_of(tmp_path, broker.url, [*NUMBERED, point("bad", "bad#/n", type="float64")])
         async with running(plant, connected=False) as agent:
             await up(agent)
