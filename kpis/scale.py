@@ -5,7 +5,9 @@ The boundary is `concurrent.futures.Executor`: whoever computes hands one over, 
 
 import importlib
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -32,8 +34,7 @@ def workers(where: str) -> Iterator[Executor | None]:
     if where == "1":
         yield None
     elif where.isdecimal() and int(where) > 1:
-        # Frames run threads of their own, which a fork would leave behind.
-        with ProcessPoolExecutor(int(where), mp_context=multiprocessing.get_context("spawn")) as pool:
+        with _pool(int(where)) as pool:
             yield pool
     elif where.startswith("tcp://"):
         try:
@@ -49,14 +50,29 @@ def workers(where: str) -> Iterator[Executor | None]:
 @contextmanager
 def beside(samples: int) -> Iterator[Executor | None]:
     """Yield a process beside this one where there is much to do and a core to do it; None where there is not."""
-    with workers("1") if samples < LARGE or (os.cpu_count() or 1) < 2 else _helper() as executor:
-        yield executor
+    if samples < LARGE or (os.cpu_count() or 1) < 2:
+        yield None
+    else:
+        with _pool(1) as pool:
+            yield pool
 
 
-@contextmanager
-def _helper() -> Iterator[Executor | None]:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield pool
+def _pool(processes: int) -> ProcessPoolExecutor:
+    # Frames run threads of their own, which a fork would leave behind.
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is killed; else it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            multiprocessing.connection.wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def begun(executor: Executor | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:

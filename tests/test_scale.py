@@ -1,8 +1,13 @@
 """Facts come out the same wherever they are computed."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
+import time
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +65,36 @@ def test_work_of_a_process_that_is_killed_is_done_here_now_and_later():
     with workers("2") as executor:
         assert begun(executor, killed_elsewhere, here)() == here
         assert begun(executor, killed_elsewhere, here)() == here
+
+
+KILLED = """
+import os, time
+from kpis.scale import workers
+if __name__ == "__main__":
+    with workers("2") as executor:
+        print(*{executor.submit(os.getpid).result() for _ in range(4)}, flush=True)
+        executor.submit(time.sleep, 600)
+        time.sleep(600)
+"""
+
+
+def goes_on(pid: str) -> bool:
+    with contextlib.suppress(OSError):
+        return Path("/proc", pid, "stat").read_text().rpartition(") ")[2][0] != "Z"  # of which nobody asked the end
+    return False
+
+
+def test_processes_end_with_the_one_that_is_killed(tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen([sys.executable, tmp_path / "killed.py"], stdout=subprocess.PIPE, text=True, env=path) as one:
+        pids = one.stdout.readline().split()
+        one.kill()
+    assert pids
+    deadline = time.monotonic() + 20
+    while any(goes_on(pid) for pid in pids):
+        assert time.monotonic() < deadline, f"{pids} go on"
+        time.sleep(0.05)
 
 
 def test_a_second_process_is_started_for_much_alone(monkeypatch):
