@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fnmatch
 import logging
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -201,8 +202,7 @@ class Delivery:
     async def _turn(self) -> bool:
         """Store what waits once it is enough or old enough; returns whether there was anything."""
         if self._status.caught_up:
-            rest, rows = self._due - time.monotonic(), self._due_rows - self._commits.rows
-            await self._commits.wait(max(0.0, rest), max(0, rows), over=self._cannot_wait)
+            await self._until_due()
             if self._leaving:
                 return False
         # What is committed while the store writes waits for the next turn, or a slow store would write without end.
@@ -313,16 +313,25 @@ class Delivery:
         await self._in(self._disk, self._spool.advance, self.name, *stored)
         self._status.cursor = self._spool.cursor(self.name)
 
+    async def _until_due(self, longest: float = math.inf) -> None:
+        """Wait until what waits is old enough or enough to be stored, or for the longest time [s]."""
+        left, rows = self._due - time.monotonic(), self._due_rows - self._commits.rows
+        await self._commits.wait(min(longest, max(0.0, left)), max(0, rows), over=self._cannot_wait)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() >= self._due or self._commits.rows >= self._due_rows or self._cannot_wait()
+
     async def _upkeep(self) -> None:
-        """Let the store do its housekeeping while nothing waits, and nobody waits for the sink's end."""
+        """Let the store do its housekeeping, half of the time, until what waits is due or the sink is to end."""
         if self._is_to_end():
             return
         try:
+            began = time.monotonic()
             while await self._in(self._worker, self._sink.upkeep, self._status.cursor) and self._status.caught_up:
-                if self._is_to_end():
+                await self._until_due(time.monotonic() - began)  # the machine has other work
+                if self._is_to_end() or self._is_due():
                     break
-                if time.monotonic() >= self._due or self._commits.rows >= self._due_rows or self._cannot_wait():
-                    break  # what waits goes first
+                began = time.monotonic()
             self._status.upkeep = ""
         except OSError as error:
             known, self._status.upkeep = self._status.upkeep, str(error)
