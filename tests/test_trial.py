@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import ssl
 import urllib.parse
 import urllib.request
@@ -124,6 +125,30 @@ def test_points_that_are_bad_are_named_with_the_reason_and_the_others_are_read(t
     within(30, main)
 
 
+def test_in_chinese_the_same_is_told_and_json_stays_as_it_is(tmp_path):
+    async def main() -> None:
+        bank = Bank({(1, "holding", 300): "exception 2"})
+        async with tcp(bank.answer) as port, OpcuaServer({"total": "uint32"}) as server:
+            await server.put("total", 7, TIME)
+            parts = OPCUA.format(url=server.endpoint) + MODBUS.format(url=f"modbus+tcp://127.0.0.1:{port}")
+            rows = ("t,o,ns=2;s=total,", "gone,o,ns=2;s=gone,", "r,m,holding:5,uint16", "out,m,holding:300,uint16")
+            folder = write(tmp_path, parts, *rows)
+            result = await tried(folder, "--lang", "zh", "--points")
+            lines = re.sub(r"\d+\.\d\d+ 秒", "N 秒", result.stdout).splitlines()
+            assert f"数据源 o（{server.endpoint}）：N 秒连接成功，2 个点位中读到 1 个，坏值 1 个" in lines
+            assert f"数据源 m（modbus+tcp://127.0.0.1:{port}）：N 秒连接成功，2 个点位中读到 1 个，坏值 1 个" in lines
+            assert {"  坏值：gone BadNodeIdUnknown", "  正常：t 7", "  坏值：out BadConfigurationError"} <= set(lines)
+            assert re.search(r"^  时钟：比本机[快慢] N 秒$", "\n".join(lines), re.MULTILINE)
+            assert result.exit_code == exits.QUALITY
+            english, chinese = [told(await tried(folder, "--json", *words))[0] for words in ((), ("--lang", "zh"))]
+            passing = {"connect_s": 0, "clock_offset_s": 0}
+            assert {name: one | passing for name, one in chinese.items()} == {
+                name: one | passing for name, one in english.items()
+            }
+
+    within(30, main)
+
+
 def test_a_source_that_is_not_there_is_69_and_the_others_are_still_told(tmp_path):
     async def main() -> None:
         async with tcp(Bank().answer) as port:
@@ -238,6 +263,8 @@ def test_points_of_topics_that_are_silent_are_named_and_retained_ones_are_uncert
                 assert result.exit_code == exits.QUALITY, result.output
                 assert "1 of 2 points read, 1 of them uncertain, 1 silent" in result.stdout
                 assert "  silent: never\n" in result.stdout
+                chinese = (await tried(folder, "--for", "500ms", "--lang", "zh")).stdout
+                assert "2 个点位中读到 1 个，其中 1 个不确定，无数据 1 个\n  无数据：never\n" in chinese
 
     (tmp_path / "broker").mkdir()
     within(30, main)
