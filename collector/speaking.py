@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from collector.findings import Said
+from config import chinese
 from config.language import Lang
 
 
@@ -21,6 +22,10 @@ class Speaker:
     def name(self, names: Mapping[str, str], name: str) -> str:
         """Return what a name of --json is called; `names` has the Chinese, and what is not there stays as it is."""
         return names.get(name, name) if self.lang == "zh" else name
+
+    def heard(self, text: str) -> str:
+        """Return what keeps a source or a sink from its work, or what `test` found."""
+        return chinese.of_connection(text) if self.lang == "zh" else text
 
     def joined(self, parts: Iterable[str]) -> str:
         """Return parts of a sentence one after the other."""

@@ -114,9 +114,9 @@ def _print_status(report: dict[str, Any], say: Speaker) -> None:
     held = [say("spool", bytes=spool["bytes"], last=spool["last"])]
     if aside := spool.get("quarantined_bytes"):
         held.append(say("quarantine", bytes=aside))
-    _tell(f"{_begun(say, 'spool')}{say.joined(held)}  {spool.get('error', '')}")
+    _tell(f"{_begun(say, 'spool')}{say.joined(held)}  {say.heard(spool.get('error', ''))}")
     if (listening := report.get("health") or {}).get("error"):
-        told = say("cannot listen", listen=listening["listen"], text=listening["error"])
+        told = say("cannot listen", listen=listening["listen"], text=say.heard(listening["error"]))
         _tell(f"{_begun(say, 'health')}{told}")
     if reloaded := report.get("reload"):
         _print_reload(reloaded, say)
@@ -133,7 +133,7 @@ def _print_source(name: str, source: dict[str, Any], say: Speaker) -> None:
     age = say("never") if source["age_s"] is None else say("ago", age=source["age_s"])
     columns = ((name, 12), (source["kind"], 7), (say.name(STATES, source["state"]), 10), (say("data", age=age), 17))
     line = " ".join(padded(text, cells) for text, cells in columns)
-    _tell(f"{_begun(say, 'source')}{line} {say('rows', rows=source['rows'])}  {source['error']}")
+    _tell(f"{_begun(say, 'source')}{line} {say('rows', rows=source['rows'])}  {say.heard(source['error'])}")
     _print_points(source, say)
 
 
@@ -141,11 +141,11 @@ def _print_reload(told: dict[str, Any], say: Speaker) -> None:
     """Print what became of the last wish to reload."""
     at = told["at"][:19]
     if told["refused"]:
-        _tell(f"{_begun(say, 'config')}{say('not reloaded', at=at, fault=told['faults'][0])}")
+        _tell(f"{_begun(say, 'config')}{say('not reloaded', at=at, fault=say.heard(told['faults'][0]))}")
         return
     _tell(f"{_begun(say, 'config')}{say('reloaded', at=at)}")
     for fault in told["faults"]:
-        _tell_below(say("warning", text=fault))
+        _tell_below(say("warning", text=say.heard(fault)))
     if told["waits_for_restart"]:
         _tell_below(say("warning", text=say("waits", sections=", ".join(told["waits_for_restart"]))))
 
@@ -160,7 +160,7 @@ def _print_sink(name: str, sink: dict[str, Any], last: int, say: Speaker) -> Non
     parts = [say("sink", rows=sink["rows"], batches=last - sink["cursor"])]
     if sink.get("behind_s"):
         parts.append(say("behind", seconds=sink["behind_s"]))
-    _tell(f"{_begun(say, 'sink')}{padded(name, 12)} {say.joined(parts)}  {sink['error']}")
+    _tell(f"{_begun(say, 'sink')}{padded(name, 12)} {say.joined(parts)}  {say.heard(sink['error'])}")
     if figures := sink.get("figures"):
         _tell_below(say.joined(f"{say.name(FIGURES, key)} {value:g}" for key, value in figures.items()))
     if upkeep := sink.get("upkeep"):

@@ -139,11 +139,11 @@ def clean_line(line: str) -> str:
 def _source_lines(trial: SourceTrial, say: Speaker, *, whole: bool) -> Iterator[str]:
     yield say("source", name=trial.source.id, url=masked_url(trial.source.url), told=_outcome(trial, say))
     if trial.error:
-        yield f"  {say('fault', text=trial.error)}"
+        yield f"  {say('fault', text=say.heard(trial.error))}"
     yield from _certificate_lines(trial.certificate, say)
     if trial.clock_offset_s is not None:
         yield f"  {say('ahead' if trial.clock_offset_s > 0 else 'slow', seconds=abs(trial.clock_offset_s))}"
-    yield from (f"  {say('warning', text=warning)}" for warning in trial.warnings)
+    yield from (f"  {say('warning', text=say.heard(warning))}" for warning in trial.warnings)
     yield from (f"  {say('refused', text=one)}" for one in trial.refused)
     yield from _points_lines(trial.readings, say, whole=whole)
 
@@ -176,11 +176,11 @@ def _value(value: float | str) -> str:
 
 def _place_lines(trial: PlaceTrial, say: Speaker) -> Iterator[str]:
     answers = [say("answers", seconds=trial.took_s)] if trial.kind == "influxdb" else []
-    how = say("not usable") if trial.error else say.joined([*answers, *trial.facts])
+    how = say("not usable") if trial.error else say.joined([*answers, *map(say.heard, trial.facts)])
     word = "spool" if trial.kind == "spool" else "sink"
     yield say(word, name=trial.name, url=masked_url(trial.where), told=how)
     if trial.error:
-        yield f"  {say('fault', text=trial.error)}"
+        yield f"  {say('fault', text=say.heard(trial.error))}"
     yield from _certificate_lines(trial.certificate, say)
 
 

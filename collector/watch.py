@@ -78,7 +78,7 @@ def _sources(report: Report, say: Speaker) -> Table:
             say("of", **covered) if covered else "",
             str(reconnects(one)),
             "" if bus is None else f"{bus:.0%}",
-            _text(one["error"]),
+            _text(say.heard(one["error"])),
         )
     return table
 
@@ -93,7 +93,9 @@ def _sinks(report: Report, say: Speaker) -> Table:
     for name, one in report["sinks"].items():
         behind = report["spool"]["last"] - one["cursor"]
         seconds = say("seconds", seconds=one.get("behind_s", 0.0))
-        table.add_row(_text(name), _text(one["kind"]), str(one["rows"]), str(behind), seconds, _text(one["error"]))
+        table.add_row(
+            _text(name), _text(one["kind"]), str(one["rows"]), str(behind), seconds, _text(say.heard(one["error"]))
+        )
     return table
 
 
@@ -105,7 +107,7 @@ def _spool(report: Report, say: Speaker) -> Text:
     parts += [] if written is None else [say("written", seconds=written)]
     parts += [say("oldest", seconds=oldest), say("pending", rows=spool.get("pending_rows", 0))]
     text = Text(say.joined(parts))
-    return text.append(f"  {printable(spool['error'])}", "red") if spool.get("error") else text
+    return text.append(f"  {printable(say.heard(spool['error']))}", "red") if spool.get("error") else text
 
 
 def _ledger(report: Report, say: Speaker) -> Text:

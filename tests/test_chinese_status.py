@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from rich.cells import cell_len
 from collector import status_words, trial_words
 from collector.ledger import Ledger
 from collector.status import ReloadStatus, SinkStatus, SourceStatus, Status
-from config import exits
+from config import chinese, exits
 from plantproof import cli
+from tests.connection_texts import MODULES, Words
+from tests.test_chinese import english_left, is_sentence, plain
 from tests.test_docs import DOCS, ROOT, rows, section, tables
 
 SPOKEN = {
@@ -101,7 +105,7 @@ def test_an_agent_that_has_stopped_and_a_reload_that_was_refused_are_told_in_chi
     told = run("status", plant, "--lang", "zh").stdout
     assert "（工厂 works）：已停止，" in told
     assert "数据 0.4 秒前 " in told
-    assert "  配置     2026-01-01T00:01:00 未能重新加载，仍用原配置：points.csv:3\n" in told
+    assert "  配置     2026-01-01T00:01:00 未能重新加载，仍用原配置：points.csv 第 3 行\n" in told
 
 
 def test_json_of_status_and_its_failure_are_the_same_in_both_languages(plant):
@@ -169,3 +173,54 @@ def test_events_and_figures_are_called_as_in_the_nomenclature():
 def test_every_state_of_a_source_has_its_chinese():
     told = rows(DOCS / "nomenclature.md", "Status of a source")["state"]["English"]
     assert set(re.findall(r"`(\w+)`", told)) | {"no sign of life"} == set(status_words.STATES)
+
+
+# --- what connections say ---
+
+FILE = tomllib.loads((ROOT / "config" / "chinese_connections.toml").read_text(encoding="utf-8"))
+OF_FAULTS = tomllib.loads((ROOT / "config" / "chinese.toml").read_text(encoding="utf-8"))["texts"]
+TOLD = {text: path for path in MODULES for text in Words(path)}
+"""Every text of a connection that is lost or refused, and a module that has it."""
+
+
+def test_every_text_of_a_connection_has_its_chinese():
+    known = {plain(english) for english in (*FILE["texts"], *OF_FAULTS)}
+    assert [(path.name, text) for text, path in TOLD.items() if is_sentence(text) and text not in known] == []
+    assert len(TOLD) > 150  # the walk over the syntax trees does find them
+
+
+def test_no_entry_is_of_a_text_that_there_is_not():
+    assert [english for english in FILE["texts"] if plain(english) not in TOLD] == []
+
+
+@pytest.mark.parametrize("section", FILE)
+def test_an_entry_has_the_same_holes_in_both_languages(section):
+    for english, told in FILE[section].items():
+        own, other = chinese.HOLE.findall(english), chinese.HOLE.findall(told)
+        assert other == own or sorted(other) == [str(n) for n in range(len(own))], english
+        assert re.search("[\u4e00-\u9fff\uff00-\uffef]", told), english
+
+
+def test_every_text_comes_out_in_chinese_with_what_is_filled_in():
+    left = []
+    for text in filter(is_sentence, TOLD):
+        said = chinese.of_connection(text.replace("{}", "'x'"))
+        left += [(text, said)] if english_left(said) else []
+        assert said.count("'x'") >= text.count("{}"), text
+    assert left == []
+
+
+PAIRS = (ROOT / "tests" / "cases" / "chinese" / "connections.txt").read_text(encoding="utf-8").strip().split("\n\n")
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_loss_is_told_in_chinese_with_its_parts_and_what_nobody_wrote_as_it_is(pair):
+    text, told = pair.splitlines()
+    assert chinese.of_connection(text) == told
+
+
+@pytest.mark.parametrize("text", ["a: " * 5000, "b; c: " * 5000, "; ".join(["d: e"] * 19), "connect to " * 5000])
+def test_a_text_of_any_length_is_looked_up_at_once(text):
+    before = time.perf_counter()
+    chinese.of_connection(text)
+    assert time.perf_counter() - before < 5
