@@ -185,7 +185,7 @@ def _print_points(source: dict[str, Any], say: Speaker) -> None:
     if link := source.get("link"):
         _tell_below(_link(link, say))
     for warning in source.get("warnings", ()):
-        _tell_below(say("warning", text=warning))
+        _tell_below(say("warning", text=say.heard(warning)))
     for reason, count in source.get("flags", {}).items():
         _tell_below(say("in doubt", text=reason, count=count))
     if source.get("filled"):

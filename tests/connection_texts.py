@@ -10,6 +10,8 @@ MAKERS = {
     **dict.fromkeys(("SourceLost", "SourceRefused", "OldBroker", "Closed", "Malformed", "Silent"), _FIRST),
     **dict.fromkeys(("SinkRefused", "SinkBusy", "TimeoutError"), _FIRST),
     "WrongReply": slice(1, 2),
+    "_degrade": slice(1, 2),
+    "expiry": _FIRST,
     "cls": _FIRST,
     "__init__": _FIRST,
     "faults": _FIRST,
@@ -17,25 +19,37 @@ MAKERS = {
     "OSError": _FIRST,
 }
 """What makes an error of a connection, or what becomes a part of one, and which of its arguments is the text."""
-LISTS = ("faults", "trial.facts", "trial.warnings")
+LISTS = ("faults", "trial.facts", "warnings", "found", "lines", "self._degraded")
 """Lists that texts are added to."""
 LISTING = (
     *("_time_faults", "_key_faults", "_strength_faults", "_usage_faults", "_identity_faults", "_unknown"),
-    *("_closed", "silent", "_not_set_up", "_asked", "_v1", "_may_write"),
+    *(
+        "ends_soon",
+        "expiry",
+        "warnings",
+        "_told",
+        "_names",
+        "_closed",
+        "silent",
+        "_not_set_up",
+        "_asked",
+        "_v1",
+        "_may_write",
+    ),
 )
 """Functions that return, or yield, texts or lists of them."""
 TABLES = ("_TO_MEND", "EXCEPTIONS")
 KEPT = ("self.ended", ".error", "about['error']", "hint")
 """What a text is kept in."""
-BESIDE = ("browse", "verb", "listing", "identify", "scan", "sunspec")
-"""What only `browse` uses."""
+BESIDE = ("browse", "verb", "listing", "identify", "scan", "sunspec", "check")
+"""What only `browse` and `check` use."""
 MODULES = [
     ROOT / "connectors" / "tls.py",
     *(
         path
         for kind in ("opcua", "modbus", "mqtt")
         for path in sorted((ROOT / "connectors" / kind).rglob("*.py"))
-        if path.stem not in BESIDE and path.parent.name not in ("browsing", "sparkplug")
+        if path.stem not in BESIDE and path.parent.name != "browsing"
     ),
     *(ROOT / "collector" / f"{name}.py" for name in ("agent", "status", "trial", "trial_sinks")),
     *sorted((ROOT / "collector" / "sinks").glob("influx*.py")),
@@ -53,8 +67,8 @@ class Words(Texts):
                 yield from self.templates(value, {})
         for node in ast.walk(self.tree):
             if isinstance(node, ast.AugAssign | ast.Assign):
-                yield from self._of_assignment(node)
-        for scope in scopes:
+                yield from self._of_assignment(node, {})
+        for scope in (one for one in scopes if one.name != "reads"):  # of check
             names = self._names(scope)
             for call in ast.walk(scope):
                 if isinstance(call, ast.Call):
@@ -67,16 +81,20 @@ class Words(Texts):
         for argument in node.args[_FIRST if added else MAKERS.get(_called(node), slice(0))]:
             yield from self.templates(argument, names)
 
-    def _of_assignment(self, node: ast.AugAssign | ast.Assign) -> Iterator[str]:
+    def _of_assignment(self, node: ast.AugAssign | ast.Assign, names: dict[str, list[ast.expr]]) -> Iterator[str]:
         (target, *_) = node.targets if isinstance(node, ast.Assign) else (node.target,)
         if ast.unparse(target).endswith((*KEPT, *LISTS)):
-            yield from self.templates(node.value, {})
+            yield from self.templates(node.value, names)
 
     def templates(self, node: ast.expr, names: dict[str, list[ast.expr]]) -> Iterator[str]:
         """Yield the templates that an expression may come to, those of lists among them."""
         if isinstance(node, ast.List):
             for one in node.elts:
                 yield from self.templates(one, names)
+        elif isinstance(node, ast.ListComp):
+            yield from self.templates(node.elt, names)
+        elif isinstance(node, ast.Subscript):
+            yield from self.templates(node.value, names)
         elif isinstance(node, ast.BinOp):
             begins, ends = (list(self.templates(side, names)) for side in (node.left, node.right))
             joined = isinstance(node.left, ast.JoinedStr)  # else two lists stand there

@@ -45,10 +45,12 @@ def plant(tmp_path: Path) -> Path:
     messages = {"messages": 70, "topics": 8, "unread_messages": 2, "waiting": 1}
     status.sources = {
         "meters": SourceStatus(kind="modbus", points=9, expect_ns=1, state="connected", rows=7, coverage=coverage,
-                               link=bus | {"polls_missed": 3}, warnings=["x\x1b[2J"], flags={"retained": 1}, filled=20),
-        "三号线": SourceStatus(kind="mqtt", points=1, expect_ns=1, state="lost", error="gone", link=messages),
+                               link=bus | {"polls_missed": 3}, flags={"retained": 1}, filled=20,
+                               warnings=["x\x1b[2J", "the server's clock is 3.0 s ahead"]),
+        "三号线": SourceStatus(kind="mqtt", points=1, expect_ns=1, state="lost", link=messages,
+                              error="no MQTT connection to b:1883 within 5 s"),
         "new": SourceStatus(kind="opcua", points=1, expect_ns=1),
-        "vault": SourceStatus(kind="opcua", points=1, expect_ns=1, state="refused"),
+        "vault": SourceStatus(kind="opcua", points=1, expect_ns=1, state="refused", error="source vault: a\x1b[2J"),
     }  # fmt: skip
     status.sinks = {
         "lake": SinkStatus(kind="parquet", cursor=42, rows=900, figures={"days": 10, "files": 11}, upkeep="full"),
@@ -74,12 +76,13 @@ def test_status_tells_every_line_in_chinese_and_the_columns_line_up(plant):
         "           9 个点位中 2 个数据新鲜，数据源认得 8 个；不新鲜：x, y 等 7 个",
         "           链路占用率 30%，每轮 9 个请求，每秒 4.5 个，应答时间 12 ms（最长 80 ms），错过轮询 3 次",
         "           提醒：x\\x1b[2J",
+        "           提醒：服务器时钟比本机快 3.0 秒",
         "           存疑：retained（1）",
         "           由数据源历史补数：20 行",
-        "  数据源   三号线       mqtt    已断开     数据 从未收到     0 行  gone",
+        "  数据源   三号线       mqtt    已断开     数据 从未收到     0 行  5 秒内无法建立到 b:1883 的 MQTT 连接",
         "           收到 8 个主题的 70 条消息，其中 2 条的主题无点位读取，待处理 1 条",
         "  数据源   new          opcua   启动中     数据 从未收到     0 行",
-        "  数据源   vault        opcua   被拒绝     数据 从未收到     0 行",
+        "  数据源   vault        opcua   被拒绝     数据 从未收到     0 行  数据源 vault：a\\x1b[2J",
         "  存储     lake         已存 900 行，落后 0 批",
         "           天数 10，文件数 11",
         "           提醒：存储整理受阻：full",

@@ -223,6 +223,9 @@ def test_in_chinese_a_terminal_shows_the_same_in_columns_that_line_up():
         "丢失记录 数据源中断 2",
         "  2026-11-22T08:00:00 数据源中断：link lost",
     ]
+    lost = report()
+    lost["sources"]["meters"] |= {"state": "lost", "error": "source meters: unit 1 did not answer"}
+    assert row_of(shown([lost], "zh"), "meters")[-5:] == ["31%", "数据源", "meters：站号", "1", "无应答"]
     gone = shown([report(agent_state="no sign of life", healthy=False, ledger={})], "zh")
     assert "（工厂 works）：无响应，" in gone
     assert row_of(gone, "meters")[3] == "否"
