@@ -14,10 +14,13 @@ import click
 
 from collector.commands import load_checked
 from collector.peers import Certificate
+from collector.speaking import Speaker
 from collector.trial import NAMED, Limits, Reading, SourceTrial, State, try_sources
 from collector.trial_sinks import PlaceTrial, try_places
+from collector.trial_words import WORDS
 from config import exits
 from config.echo import masked_url
+from config.language import Lang, lang_option
 from config.plant import Plant
 from config.redaction import Redaction, of_sink
 from config.units import parse_duration
@@ -47,8 +50,17 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
 )  # fmt: skip
 @click.option("--points", "whole", is_flag=True, help="List every point with its value.")
 @click.option("--json", "as_json", is_flag=True, help="Print an object of JSON.")
+@lang_option()
 def test(
-    plant: Path, *, only: tuple[str, ...], agent: str, listen: float, timeout: float, whole: bool, as_json: bool
+    plant: Path,
+    *,
+    only: tuple[str, ...],
+    agent: str,
+    listen: float,
+    timeout: float,
+    whole: bool,
+    as_json: bool,
+    lang: Lang,
 ) -> None:
     """Connect to each source and sink as the agent would, and read each point once.
 
@@ -56,6 +68,7 @@ def test(
     Examples:  plantproof test /etc/plantproof
                plantproof test /etc/plantproof --source line1 --points
                plantproof test /etc/plantproof --for 60s --json
+               plantproof test /etc/plantproof --lang zh
 
     Nothing is written to a PLC, and no sample into a store. Run it as the agent's user: it makes the same files below
     pki. Exits 3 where points were bad or silent, or the disk is too small, 69 where a source or sink cannot be
@@ -69,9 +82,10 @@ def test(
         found = {"sources": [_source_json(one) for one in sources], "sinks": [_place_json(one) for one in places]}
         click.echo(json.dumps(found, ensure_ascii=False, indent=1, default=str))
     else:
-        for line in (line for one in sources for line in _source_lines(one, whole=whole)):
+        say = Speaker(WORDS, lang)
+        for line in (line for one in sources for line in _source_lines(one, say, whole=whole)):
             click.echo(clean_line(line))
-        for line in (line for one in places for line in _place_lines(one)):
+        for line in (line for one in places for line in _place_lines(one, say)):
             click.echo(clean_line(line))
     if code := _code(sources, places):
         sys.exit(code)
@@ -122,54 +136,58 @@ def clean_line(line: str) -> str:
 # --- in words ---
 
 
-def _source_lines(trial: SourceTrial, *, whole: bool) -> Iterator[str]:
-    head = f"source {trial.source.id} ({masked_url(trial.source.url)}): "
-    if trial.connect_s is not None:
-        bad, silent, uncertain = trial.count("bad"), trial.count("silent"), trial.count("uncertain")
-        parts = [f"{trial.count('good') + uncertain} of {len(trial.readings)} points read"]
-        parts += [f"{uncertain} of them uncertain"] * bool(uncertain) + [f"{bad} bad"] * bool(bad)
-        parts += [f"{silent} silent"] * bool(silent)
-        yield f"{head}connected in {trial.connect_s:.2f} s, {', '.join(parts)}"
-    else:
-        yield f"{head}{'NOT CONNECTED' if trial.error else 'not tried'}"
+def _source_lines(trial: SourceTrial, say: Speaker, *, whole: bool) -> Iterator[str]:
+    yield say("source", name=trial.source.id, url=masked_url(trial.source.url), told=_outcome(trial, say))
     if trial.error:
-        yield f"  fault: {trial.error}"
-    yield from _certificate_lines(trial.certificate)
+        yield f"  {say('fault', text=say.heard(trial.error))}"
+    yield from _certificate_lines(trial.certificate, say)
     if trial.clock_offset_s is not None:
-        yield f"  clock: {abs(trial.clock_offset_s):.3f} s {'ahead of' if trial.clock_offset_s > 0 else 'behind'} ours"
-    yield from (f"  warning: {warning}" for warning in trial.warnings)
-    yield from (f"  refused: {one}" for one in trial.refused)
-    yield from _points_lines(trial.readings, whole=whole)
+        yield f"  {say('ahead' if trial.clock_offset_s > 0 else 'slow', seconds=abs(trial.clock_offset_s))}"
+    yield from (f"  {say('warning', text=say.heard(warning))}" for warning in trial.warnings)
+    yield from (f"  {say('refused', text=one)}" for one in trial.refused)
+    yield from _points_lines(trial.readings, say, whole=whole)
 
 
-def _points_lines(readings: Sequence[Reading], *, whole: bool) -> Iterator[str]:
+def _outcome(trial: SourceTrial, say: Speaker) -> str:
+    """Return what trying a source came to, in a few words."""
+    if trial.connect_s is None:
+        return say("not connected" if trial.error else "not tried")
+    bad, silent, uncertain = trial.count("bad"), trial.count("silent"), trial.count("uncertain")
+    parts = [say("connected", seconds=trial.connect_s)]
+    parts += [say("read", read=trial.count("good") + uncertain, points=len(trial.readings))]
+    counts = {"uncertain of them": uncertain, "bad points": bad, "silent points": silent}
+    return say.joined([*parts, *(say(word, count=count) for word, count in counts.items() if count)])
+
+
+def _points_lines(readings: Sequence[Reading], say: Speaker, *, whole: bool) -> Iterator[str]:
     states: tuple[State, ...] = ("bad", "silent", *(("good", "uncertain") if whole else ()))
     told = [one for one in readings if one.state in states]
     for one in told if whole else told[:NAMED]:
         value = "" if one.value is None else f" {_value(one.value)}"
-        yield f"  {one.state}: {one.point}{value} {'' if one.state == 'good' else one.status}".rstrip()
+        reading = f"{one.point}{value} {'' if one.state == 'good' else one.status}".rstrip()
+        yield f"  {say(one.state, reading=reading)}"
     if not whole and len(told) > NAMED:
-        yield f"  and {len(told) - NAMED} more: --points lists all"
+        yield f"  {say('more', count=len(told) - NAMED)}"
 
 
 def _value(value: float | str) -> str:
     return f"{value:.15g}" if isinstance(value, float) else repr(value)
 
 
-def _place_lines(trial: PlaceTrial) -> Iterator[str]:
-    word = "spool" if trial.kind == "spool" else f"sink {trial.name}"
-    answers = [f"answers in {trial.took_s:.2f} s"] if trial.kind == "influxdb" else []
-    how = "NOT USABLE" if trial.error else ", ".join([*answers, *trial.facts])
-    yield f"{word} ({masked_url(trial.where)}): {how}"
+def _place_lines(trial: PlaceTrial, say: Speaker) -> Iterator[str]:
+    answers = [say("answers", seconds=trial.took_s)] if trial.kind == "influxdb" else []
+    how = say("not usable") if trial.error else say.joined([*answers, *map(say.heard, trial.facts)])
+    word = "spool" if trial.kind == "spool" else "sink"
+    yield say(word, name=trial.name, url=masked_url(trial.where), told=how)
     if trial.error:
-        yield f"  fault: {trial.error}"
-    yield from _certificate_lines(trial.certificate)
+        yield f"  {say('fault', text=say.heard(trial.error))}"
+    yield from _certificate_lines(trial.certificate, say)
 
 
-def _certificate_lines(found: Certificate | None) -> Iterator[str]:
+def _certificate_lines(found: Certificate | None, say: Speaker) -> Iterator[str]:
     if found is not None:
-        soon = "; have it renewed" if found.ends_soon(dt.datetime.now(dt.UTC)) else ""
-        yield f"  certificate: {found.subject}, until {found.expires:%Y-%m-%d}{soon}"
+        soon = say("renew") if found.ends_soon(dt.datetime.now(dt.UTC)) else ""
+        yield f"  {say('certificate', subject=found.subject, expires=found.expires)}{soon}"
 
 
 # --- as JSON ---

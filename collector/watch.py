@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from collector.findings import printable, size
+from collector.speaking import Speaker
+from collector.status_words import EVENTS, STATES
 
 Report = dict[str, Any]
 Look = Callable[[], Report | None]
@@ -38,43 +40,45 @@ def lines(look: Look, ticks: Iterator[None]) -> None:
             click.echo(json.dumps(look() or NEVER, ensure_ascii=False))
 
 
-def live(look: Look, ticks: Iterator[None], console: Console) -> None:
+def live(look: Look, ticks: Iterator[None], console: Console, say: Speaker) -> None:
     """Show the report on a terminal; ends with Ctrl-C and leaves the last one there."""
     with contextlib.suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as screen:
         for _ in ticks:
-            screen.update(view(look()), refresh=True)
+            screen.update(view(look(), say), refresh=True)
 
 
-def view(report: Report | None) -> RenderableType:
+def view(report: Report | None, say: Speaker) -> RenderableType:
     """Return a report as tables."""
     if report is None:
-        return Text("no agent has run yet; waiting")
-    return Group(_head(report), _sources(report), _sinks(report), _spool(report), _ledger(report))
+        return Text(say("waiting"))
+    parts = (_head, _sources, _sinks, _spool, _ledger)
+    return Group(*(part(report, say) for part in parts))
 
 
-def _head(report: Report) -> Text:
-    health = "healthy" if report["healthy"] else "NOT HEALTHY"
-    state = health if report["agent_state"] == "running" else report["agent_state"]
-    name = printable(f"agent {report['agent']} of {report['plant']}")
-    text = Text.assemble(name, ": ", (state, "bold green" if report["healthy"] else "bold red"))
-    return text.append(f", report {report['age_s']:.1f} s old")
+def _head(report: Report, say: Speaker) -> Text:
+    health = say("healthy" if report["healthy"] else "unhealthy")
+    state = health if report["agent_state"] == "running" else say.name(STATES, report["agent_state"])
+    agent, plant = printable(report["agent"]), printable(report["plant"])  # so that only the state is a line feed
+    told = say("agent", agent=agent, plant=plant, state="\n", age=f"{report['age_s']:.1f}")
+    before, _, after = told.partition("\n")
+    return Text.assemble(before, (state, "bold green" if report["healthy"] else "bold red"), after)
 
 
-def _sources(report: Report) -> Table:
+def _sources(report: Report, say: Speaker) -> Table:
     heads = ("source", "kind", "link", "fresh", "data", "points fresh", "reconnects", "bus time", "error")
-    table, running = _table(*heads), report["agent_state"] == "running"
+    table, running = _table(say, *heads), report["agent_state"] == "running"
     for name, one in report["sources"].items():
         covered, bus = one.get("coverage") or {}, (one.get("link") or {}).get("bus_time")
         table.add_row(
             _text(name),
             _text(one["kind"]),
-            Text(one["state"], "green" if one["state"] == "connected" else "red"),
-            Text("yes", "green") if one["fresh"] and running else Text("no", "red"),
-            "never" if one["age_s"] is None else f"{one['age_s']:.1f} s ago",
-            f"{covered['fresh']} of {covered['configured']}" if covered else "",
+            Text(say.name(STATES, one["state"]), "green" if one["state"] == "connected" else "red"),
+            Text(say("yes"), "green") if one["fresh"] and running else Text(say("no"), "red"),
+            say("never") if one["age_s"] is None else say("ago", age=one["age_s"]),
+            say("of", **covered) if covered else "",
             str(reconnects(one)),
             "" if bus is None else f"{bus:.0%}",
-            _text(one["error"]),
+            _text(say.heard(one["error"])),
         )
     return table
 
@@ -84,37 +88,41 @@ def reconnects(source: Mapping[str, Any]) -> int:
     return max(0, int(source.get("connects", 0)) - 1)
 
 
-def _sinks(report: Report) -> Table:
-    table = _table("sink", "kind", "rows", "batches behind", "behind", "error")
+def _sinks(report: Report, say: Speaker) -> Table:
+    table = _table(say, "sink", "kind", "rows", "batches behind", "behind", "error")
     for name, one in report["sinks"].items():
         behind = report["spool"]["last"] - one["cursor"]
-        seconds = f"{one.get('behind_s', 0.0):.0f} s"
-        table.add_row(_text(name), _text(one["kind"]), str(one["rows"]), str(behind), seconds, _text(one["error"]))
+        seconds = say("seconds", seconds=one.get("behind_s", 0.0))
+        table.add_row(
+            _text(name), _text(one["kind"]), str(one["rows"]), str(behind), seconds, _text(say.heard(one["error"]))
+        )
     return table
 
 
-def _spool(report: Report) -> Text:
+def _spool(report: Report, say: Speaker) -> Text:
     spool = report["spool"]
     oldest = max((one.get("behind_s", 0.0) for one in report["sinks"].values()), default=0.0)
     written = spool.get("age_s")
-    parts = [f"spool {size(spool['bytes'])}", f"last batch {spool['last']}"]
-    parts += [] if written is None else [f"written {written:.0f} s ago"]
-    parts += [f"oldest not stored {oldest:.0f} s old", f"{spool.get('pending_rows', 0)} rows wait for the disk"]
-    text = Text(", ".join(parts))
-    return text.append(f"  {printable(spool['error'])}", "red") if spool.get("error") else text
+    parts = [say("spool now", size=size(spool["bytes"]), last=spool["last"])]
+    parts += [] if written is None else [say("written", seconds=written)]
+    parts += [say("oldest", seconds=oldest), say("pending", rows=spool.get("pending_rows", 0))]
+    text = Text(say.joined(parts))
+    return text.append(f"  {printable(say.heard(spool['error']))}", "red") if spool.get("error") else text
 
 
-def _ledger(report: Report) -> Text:
-    counts = ", ".join(f"{printable(event)} {count}" for event, count in report["ledger"].items()) or "empty"
-    last = report.get("last_losses", [])[-LOSSES:]
-    shown = (f"\n  {entry['ts'][:19]} {entry['event']}: {entry['reason']}" for entry in last)
-    return Text(f"ledger {counts}" + "".join("\n" + printable(line.removeprefix("\n")) for line in shown))
+def _ledger(report: Report, say: Speaker) -> Text:
+    counts = say.joined(f"{say.name(EVENTS, event)} {count}" for event, count in report["ledger"].items())
+    lines = [say("ledger now", counts=counts or say("empty"))]
+    for entry in report.get("last_losses", [])[-LOSSES:]:
+        event = say.name(EVENTS, entry["event"])
+        lines.append("  " + say("entry", ts=entry["ts"][:19], event=event, reason=entry["reason"]))
+    return Text("\n".join(map(printable, lines)))
 
 
-def _table(*heads: str) -> Table:
+def _table(say: Speaker, *heads: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        table.add_column(head, overflow="fold")
+        table.add_column(say(f"head {head}"), overflow="fold")
     return table
 
 

@@ -1,6 +1,6 @@
-"""What people are told of a configuration, in Chinese: chinese.toml has the Chinese of each text.
+"""What people are told of a configuration and of connections, in Chinese: two files have the Chinese of each text.
 
-The texts themselves stand in English where the faults arise. The file is read once somebody asks for Chinese.
+The texts themselves stand in English where they arise. A file is read once somebody asks for Chinese.
 """
 
 import functools
@@ -25,6 +25,10 @@ _VALUE = r"""('[^']*'|"[^"]*"|.*?)"""
 _ROW = re.compile(r"[^\s:]+\.(?:csv|xlsx|toml):\d+")
 _DEEPEST = 4
 """Texts in texts are looked up so far."""
+_LISTED = 20
+"""So many texts may stand one after the other."""
+_BETWEEN: Mapping[str, str] = {"; ": "；", ": ": "："}
+"""What stands between texts that follow each other."""
 _QUOTED_OR = re.compile(r"""(['"]) or (['"])""")
 _REGISTER = re.compile(r"    [^:]+: (?:coil|discrete|input|holding) \d")
 """A point of Modbus among what will be read: its parts are told apart by commas."""
@@ -76,8 +80,16 @@ class Table:
 
     def said(self, text: str) -> str:
         """Return a text in Chinese; one that no entry fits is returned as it is."""
-        found = self._found(text, 0)
+        found = self._told(text, 0)
         return text if found is None else found
+
+    def _told(self, text: str, depth: int) -> str | None:
+        """Return the Chinese of a text that may stand in others."""
+        return self._found(text, depth)
+
+    def _fits(self, one: Template, values: Sequence[str]) -> bool:
+        """Return whether what fills the holes of an entry may be meant."""
+        return True
 
     def _found(self, text: str, depth: int) -> str | None:
         """Return the Chinese by the entry with the most characters of its own; one whose texts are known goes first."""
@@ -85,10 +97,11 @@ class Table:
             return self._whole[text]
         second = None
         for one in self._templates if depth <= _DEEPEST else ():
-            if (values := one.match(text)) is None or (second is not None and True not in one.texts):
+            values = one.match(text)
+            if values is None or not self._fits(one, values) or (second is not None and True not in one.texts):
                 continue
             told = [
-                self._found(value, depth + 1) if is_text else _QUOTED_OR.sub(r"\1 或 \2", value)
+                self._told(value, depth + 1) if is_text else _QUOTED_OR.sub(r"\1 或 \2", value)
                 for is_text, value in zip(one.texts, values, strict=True)
             ]
             filled = one.filled([value if zh is None else zh for zh, value in zip(told, values, strict=True)])
@@ -98,6 +111,24 @@ class Table:
         return place(text) if second is None and _ROW.fullmatch(text) else second
 
 
+class Lists(Table):
+    """Entries whose texts may also follow each other: `unit 1 did not answer; unit 2 did not answer`."""
+
+    def _fits(self, one: Template, values: Sequence[str]) -> bool:
+        filled = (value for value, is_text in zip(values, one.texts, strict=True) if not is_text)
+        return not any("; " in value and value[0] not in "'\"" for value in filled)  # else the next text is in it
+
+    def _told(self, text: str, depth: int) -> str | None:
+        found = self._found(text, depth)
+        for mark, chinese in _BETWEEN.items():
+            if found is None and depth <= _DEEPEST and 0 < text.count(mark) < _LISTED:
+                parts = text.split(mark)
+                told = [self._told(part, depth + 1) for part in parts]
+                if any(told):
+                    found = chinese.join(part if zh is None else zh for zh, part in zip(told, parts, strict=True))
+        return found
+
+
 def _with_halves(entries: Mapping[str, str]) -> Mapping[str, str]:
     """Return entries, and rule and next step of each that has both, as a fault tells them apart."""
     known = {HOLE.sub("{}", english) for english in entries}
@@ -105,23 +136,40 @@ def _with_halves(entries: Mapping[str, str]) -> Mapping[str, str]:
         own: own_zh
         for english, chinese in entries.items()
         for own, own_zh in zip(english.partition("; ")[::2], chinese.partition("；")[::2], strict=True)
-        if HOLE.sub("{}", own) not in {*known, "{}", ""} and own_zh and not _NUMBERED.search(own_zh)
+        if HOLE.sub("{}", own) not in known and own_zh and not _NUMBERED.search(own_zh)
+        if any(map(str.isalpha, HOLE.sub("", own)))  # one that is all holes fits everything
     }
     return {**halves, **entries}
 
 
+def _read(name: str) -> Mapping[str, Mapping[str, str]]:
+    """Return the sections of a file."""
+    return tomllib.loads(resources.files("config").joinpath(name).read_text(encoding="utf-8"))
+
+
 @functools.cache
 def _tables() -> Mapping[str, Table]:
-    text = resources.files("config").joinpath("chinese.toml").read_text(encoding="utf-8")
-    found = tomllib.loads(text)
+    found = _read("chinese.toml")
     texts = {**found["texts"], **found["libraries"]}
     return {"texts": Table(texts), "things": Table(found["things"]), "printed": Table(found["printed"])}
+
+
+@functools.cache
+def _connections() -> Lists:
+    known = (section for name in ("chinese.toml", "chinese_connections.toml") for section in _read(name).items())
+    return Lists({en: zh for name, entries in known if name in ("texts", "libraries") for en, zh in entries.items()})
 
 
 @functools.lru_cache(maxsize=4096)
 def of_text(text: str) -> str:
     """Return the rule or the next step of a fault in Chinese."""
     return _tables()["texts"].said(text)
+
+
+@functools.lru_cache(maxsize=4096)
+def of_connection(text: str) -> str:
+    """Return in Chinese what keeps a source or a sink from its work; what has no Chinese stays as it is."""
+    return _connections().said(text)
 
 
 def place(written: str) -> str:

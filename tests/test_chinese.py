@@ -33,6 +33,7 @@ NAMES = (
     "plantproof browse",
     "plantproof init",
     "pip install",
+    "influx bucket create",
     "HTTP",
     "Node Control",
 )

@@ -15,7 +15,9 @@ from rich.console import Console
 from collector import watch
 from collector.anonymous import Names
 from collector.diagnostics import ENTRIES
+from collector.speaking import Speaker
 from collector.status import spool_age
+from collector.status_words import WORDS
 from config.load import load_plant
 from plantproof import cli
 from tests import serving
@@ -167,12 +169,12 @@ def until_stopped(count):
     raise KeyboardInterrupt
 
 
-def shown(reports):
+def shown(reports, lang="en"):
     """What a terminal shows."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=160, color_system=None)
     frames = iter(reports)
-    watch.live(lambda: next(frames), until_stopped(len(reports)), console)
+    watch.live(lambda: next(frames), until_stopped(len(reports)), console, Speaker(WORDS, lang))
     return out.getvalue()
 
 
@@ -208,10 +210,34 @@ def test_ctrl_c_ends_it_and_the_last_report_stays():
     assert "agent gw1 of last: healthy" in text
 
 
-def test_an_error_with_an_escape_sequence_sends_none_to_the_terminal():
-    bad = report()
+def test_in_chinese_a_terminal_shows_the_same_in_columns_that_line_up():
+    lines = [line.rstrip() for line in shown([None, report()], "zh").splitlines()]
+    assert lines[0].endswith("采集程序尚未运行；等待中")
+    assert lines[1].endswith("采集程序 gw1（工厂 works）：正常，状态更新于 0.2 秒前")
+    assert lines[2:9] == [
+        "数据源  类型    连接状态  数据新鲜  最近数据  新鲜点数  重连次数  链路占用率  故障原因",
+        "meters  modbus  已连接    是        0.4 秒前  10/12     2         31%",
+        "存储  类型     已存行数  落后批数  落后时间  故障原因",
+        "lake  parquet  4711      8         61 秒",
+        "缓存 3 MiB，最新批次号 98，1 秒前写入，最旧的未入库数据 61 秒前，待写入 0 行",
+        "丢失记录 数据源中断 2",
+        "  2026-11-22T08:00:00 数据源中断：link lost",
+    ]
+    lost = report()
+    lost["sources"]["meters"] |= {"state": "lost", "error": "source meters: unit 1 did not answer"}
+    assert row_of(shown([lost], "zh"), "meters")[-5:] == ["31%", "数据源", "meters：站号", "1", "无应答"]
+    gone = shown([report(agent_state="no sign of life", healthy=False, ledger={})], "zh")
+    assert "（工厂 works）：无响应，" in gone
+    assert row_of(gone, "meters")[3] == "否"
+    assert "丢失记录 无\n" in gone
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_an_error_with_an_escape_sequence_sends_none_to_the_terminal(lang):
+    bad = report(agent="a\nb")
     bad["sources"]["meters"]["error"] = "\x1b[2J[red]gone[/red]"
-    text = shown([bad])
+    text = shown([bad], lang)
+    assert "a\\nb" in text
     assert "\x1b[2J" not in text
     assert "\\x1b[2J[red]gone[/red]" in text
 
@@ -233,10 +259,11 @@ def test_the_command_watches_until_ctrl_c_and_ends_with_0(plant, monkeypatch):
     assert [json.loads(line)["agent"] for line in result.stdout.splitlines()] == ["gw1", "gw1"]
 
 
-def test_it_waits_for_an_agent_where_none_ran(plant, monkeypatch):
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_it_waits_for_an_agent_where_none_ran(plant, monkeypatch, lang):
     monkeypatch.setattr(watch, "each_second", lambda: until_stopped(1))
     (plant / "var" / "spool" / "status.json").unlink()
-    result = CliRunner().invoke(cli, ["status", str(plant), "--watch"])
+    result = CliRunner().invoke(cli, ["status", str(plant), "--watch", "--lang", lang])
     assert (result.exit_code, json.loads(result.stdout)) == (0, watch.NEVER)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import ssl
 import urllib.parse
 import urllib.request
@@ -23,6 +24,7 @@ from tests.influx_peers import Influxd, fake, influxd, ready, reply
 from tests.modbus_peers import Bank, tcp
 from tests.mqtt_peers import Press
 from tests.servers import free_port, mosquitto, silent_server, within
+from tests.test_chinese import english_left
 from tests.test_opcua_security import PASSWORD, USER, pki
 from tests.test_opcua_security import server as secured_server
 
@@ -124,6 +126,30 @@ def test_points_that_are_bad_are_named_with_the_reason_and_the_others_are_read(t
     within(30, main)
 
 
+def test_in_chinese_the_same_is_told_and_json_stays_as_it_is(tmp_path):
+    async def main() -> None:
+        bank = Bank({(1, "holding", 300): "exception 2"})
+        async with tcp(bank.answer) as port, OpcuaServer({"total": "uint32"}) as server:
+            await server.put("total", 7, TIME)
+            parts = OPCUA.format(url=server.endpoint) + MODBUS.format(url=f"modbus+tcp://127.0.0.1:{port}")
+            rows = ("t,o,ns=2;s=total,", "gone,o,ns=2;s=gone,", "r,m,holding:5,uint16", "out,m,holding:300,uint16")
+            folder = write(tmp_path, parts, *rows)
+            result = await tried(folder, "--lang", "zh", "--points")
+            lines = re.sub(r"\d+\.\d\d+ 秒", "N 秒", result.stdout).splitlines()
+            assert f"数据源 o（{server.endpoint}）：N 秒连接成功，2 个点位中读到 1 个，坏值 1 个" in lines
+            assert f"数据源 m（modbus+tcp://127.0.0.1:{port}）：N 秒连接成功，2 个点位中读到 1 个，坏值 1 个" in lines
+            assert {"  坏值：gone BadNodeIdUnknown", "  正常：t 7", "  坏值：out BadConfigurationError"} <= set(lines)
+            assert re.search(r"^  时钟：比本机[快慢] N 秒$", "\n".join(lines), re.MULTILINE)
+            assert result.exit_code == exits.QUALITY
+            english, chinese = [told(await tried(folder, "--json", *words))[0] for words in ((), ("--lang", "zh"))]
+            passing = {"connect_s": 0, "clock_offset_s": 0}
+            assert {name: one | passing for name, one in chinese.items()} == {
+                name: one | passing for name, one in english.items()
+            }
+
+    within(30, main)
+
+
 def test_a_source_that_is_not_there_is_69_and_the_others_are_still_told(tmp_path):
     async def main() -> None:
         async with tcp(Bank().answer) as port:
@@ -136,6 +162,10 @@ def test_a_source_that_is_not_there_is_69_and_the_others_are_still_told(tmp_path
             assert not sources["nobody"]["connected"]
             assert sources["nobody"]["error"].startswith("no Modbus connection to 127.0.0.1:")
             assert sources["nobody"]["points"] == []
+            lost = (await tried(folder, "--lang", "zh")).stdout.splitlines()
+            assert lost[0].endswith("：未能连接")
+            assert lost[1].startswith("  故障：无法建立到 127.0.0.1:")
+            assert "连接失败" in lost[1]
             assert values(sources["m"]) == {"b": ("good", 2.0)}
             only = await tried(folder, "--source", "m", "--json")
             assert only.exit_code == exits.DONE
@@ -151,6 +181,8 @@ def test_a_server_that_accepts_and_says_nothing_does_not_hold_the_command_up(tmp
             result = await tried(folder, "--timeout", "300ms")
             assert result.exit_code == exits.UNREACHABLE
             assert "fault: no connection within 0.3 s" in result.stdout
+            chinese = await tried(folder, "--timeout", "300ms", "--lang", "zh")
+            assert "  故障：0.3 秒内未能连接\n" in chinese.stdout
 
     within(20, main)
 
@@ -200,9 +232,14 @@ def test_an_opcua_server_that_nobody_trusts_is_refused_with_the_next_step(tmp_pa
     async def main() -> None:
         async with secured_server(leaf("stranger")) as (_, url):
             pki(tmp_path)
-            result = await tried(secured(url, tmp_path))
+            folder = secured(url, tmp_path)
+            result = await tried(folder)
             assert result.exit_code == exits.UNREACHABLE
             assert "trusted" in result.stdout
+            (fault,) = re.findall("^  故障：(.*)$", (await tried(folder, "--lang", "zh")).stdout, re.MULTILINE)
+            assert fault.startswith("服务器证书 CN=stranger")
+            assert "被拒绝：不受信任" in fault
+            assert english_left(fault.replace(str(tmp_path), "")) == []
 
     within(60, main)
 
@@ -238,6 +275,8 @@ def test_points_of_topics_that_are_silent_are_named_and_retained_ones_are_uncert
                 assert result.exit_code == exits.QUALITY, result.output
                 assert "1 of 2 points read, 1 of them uncertain, 1 silent" in result.stdout
                 assert "  silent: never\n" in result.stdout
+                chinese = (await tried(folder, "--for", "500ms", "--lang", "zh")).stdout
+                assert "2 个点位中读到 1 个，其中 1 个不确定，无数据 1 个\n  无数据：never\n" in chinese
 
     (tmp_path / "broker").mkdir()
     within(30, main)
@@ -274,6 +313,8 @@ def test_a_source_that_no_point_reads_is_not_tried_and_no_fault(tmp_path):
     assert result.exit_code == exits.DONE, result.output
     assert "not tried" in result.stdout
     assert "no point reads it" in result.stdout
+    chinese = run(tmp_path, "--lang", "zh").stdout
+    assert "：未测试\n  提醒：没有点位读取它：未测试；请在采集点表的 source 列填写它\n" in chinese
 
 
 # --- stores ---
@@ -293,6 +334,9 @@ def test_a_lake_s_folder_is_neither_made_nor_changed(tmp_path):
     _, sinks = told(run(folder, "--json"))
     assert [fact.partition(",")[0] for fact in sinks["parquet"]["facts"]] == ["can be written"]
     assert list((folder / "store" / "lake").iterdir()) == []
+    chinese = run(folder, "--lang", "zh").stdout
+    assert re.search(r"^存储 parquet（\S+/store/lake）：可写入，剩余 \S+ GiB$", chinese, re.MULTILINE)
+    assert re.search(r"^缓存（\S+/var/spool）：由采集程序建立，可写入，剩余 \S+ GiB$", chinese, re.MULTILINE)
 
 
 def test_a_folder_that_is_there_is_not_said_to_be_made_where_the_plant_is_named_relatively(tmp_path, monkeypatch):
@@ -395,6 +439,9 @@ def test_a_store_that_is_not_there_is_69(tmp_path):
     result = run(write(tmp_path, influx(f"http://127.0.0.1:{free_port()}", api="v1", database="plant")))
     assert result.exit_code == exits.UNREACHABLE
     assert "sink influxdb" in result.stdout
+    chinese = run(tmp_path, "--lang", "zh").stdout
+    unusable = r"^存储 influxdb（\S+）：不可用\n  故障：InfluxDB at \S+：无应答：.*连接被拒绝（errno \d+）$"
+    assert re.search(unusable, chinese, re.MULTILINE)
 
 
 # --- the command line ---

@@ -58,8 +58,9 @@ class Connector:
         found = []
         resting = [unit for unit in self._units.values() if unit.resting]
         if resting:
-            more = f" and {len(resting) - NAMED} more" if len(resting) > NAMED else ""
-            found.append("; ".join(unit.why for unit in resting[:NAMED]) + more + "; the other units go on")
+            why = "; ".join(unit.why for unit in resting[:NAMED])
+            told = f"{why} and {len(resting) - NAMED} more" if len(resting) > NAMED else why
+            found.append(f"{told}; the other units go on")
         refused = [leaf for group in self._groups for root in group.roots for leaf in root.leaves() if leaf.status]
         if refused:
             more = f" and {len(refused) - NAMED} more" if len(refused) > NAMED else ""

@@ -212,8 +212,10 @@ class _Network(Link, asyncio.BaseProtocol):
             transport.abort()
 
     def _failed(self, error: OSError | None, patience: float) -> SourceLost:
-        why = f"within {patience:g} s" if error is None else f"({_why(error)})"
-        return SourceLost(f"no Modbus connection to {self.target.name} {why}")
+        name = self.target.name
+        if error is None:
+            return SourceLost(f"no Modbus connection to {name} within {patience:g} s")
+        return SourceLost(f"no Modbus connection to {name} ({_why(error)})")
 
 
 def _why(error: OSError) -> str:

@@ -92,7 +92,8 @@ class Connector:
         granted = await link.subscribe([group + one for one in self._inbox.filters], source.qos, marks)
         refused = [f"{topic!r} ({told(code)})" for topic, code in granted if code >= FAILURE]
         if refused:
-            names = ", ".join(refused[:NAMED]) + (f" and {len(refused) - NAMED} more" if len(refused) > NAMED else "")
+            first = ", ".join(refused[:NAMED])
+            names = f"{first} and {len(refused) - NAMED} more" if len(refused) > NAMED else first
             raise SourceRefused(f"the broker refuses topics {names}; let this user read them")
         self._degraded += [
             f"the broker grants QoS {code} for {clean(topic)}: messages can get lost"

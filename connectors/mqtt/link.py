@@ -401,14 +401,22 @@ class Link(asyncio.BufferedProtocol):
         if isinstance(error, ssl.SSLError) and (refusal := self._alert(error)) is not None:
             self._fail(refusal)
         early = self._v5 and not self._connected.done()  # brokers of old close at the first byte that they do not know
-        why = f"{self.target.name} closed the connection" + (f" ({error})" if error is not None else "")
-        if not self._connected.done():
-            why += " before it answered; look whether its port speaks MQTT, with TLS or without"
-        elif self._session.client_id and error is None:
-            # A broker of 3.1.1 says no word to whom it throws out, and some of 5.0 say none either.
-            why += f"; if that comes again and again, look whether another client uses {self._session.client_id!r}"
+        why = self._closed(error)
         self._fail(OldBroker(why) if early else SourceLost(why))
         _settle(self._gone, None)
+
+    def _closed(self, error: Exception | None) -> str:
+        """Return what to tell of a connection that the other side closed."""
+        name, gone = self.target.name, error is not None
+        closed = f"{name} closed the connection ({error})" if gone else f"{name} closed the connection"
+        if not self._connected.done():
+            return f"{closed} before it answered; look whether its port speaks MQTT, with TLS or without"
+        if self._session.client_id and not gone:
+            # A broker of 3.1.1 says no word to whom it throws out, and some of 5.0 say none either.
+            return (
+                f"{closed}; if that comes again and again, look whether another client uses {self._session.client_id!r}"
+            )
+        return closed
 
     def _fail(self, error: SourceLost | SourceRefused) -> None:
         if self.lost is None:

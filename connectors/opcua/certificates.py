@@ -413,14 +413,14 @@ def _unknown(leaf: x509.Certificate, trust: Trust, chain: Sequence[x509.Certific
         kept = str(_keep_rejected(leaf, trust.pki / "rejected"))
     except OSError as error:
         kept = f"the server's certificate (not kept in {trust.pki}/rejected: {error})"
-    text = (
-        f"it is not trusted: neither it nor an authority behind it is in {trust.pki}/trusted; compare the SHA-1 with "
-        f"the one that the server shows, then move {kept} to {trust.pki}/trusted"
-    )
+    issuers = ""
     for authority in {*trust.trusted, *trust.issuers, *chain}:
         if authority != leaf and _signed(leaf, authority) and (why := trust.authority_faults(authority, 0, now)):
-            text += f" (its issuer {title(authority)} does not count: {', '.join(why)})"
-    return text
+            issuers += f" (its issuer {title(authority)} does not count: {', '.join(why)})"
+    return (
+        f"it is not trusted: neither it nor an authority behind it is in {trust.pki}/trusted; compare the SHA-1 with "
+        f"the one that the server shows, then move {kept} to {trust.pki}/trusted{issuers}"
+    )
 
 
 def _keep_rejected(leaf: x509.Certificate, folder: Path) -> Path:

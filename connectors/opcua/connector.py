@@ -101,7 +101,10 @@ class Connector:
         found = list(self._session.warnings) if self._session is not None else []
         skew = self._values.clocks.skew_ns
         if skew is not None and abs(skew) > NS_PER_SECOND:
-            found.append(f"the server's clock is {abs(skew) / 1e9:.1f} s {'ahead' if skew > 0 else 'behind'}")
+            off = f"{abs(skew) / 1e9:.1f}"
+            found.append(
+                f"the server's clock is {off} s ahead" if skew > 0 else f"the server's clock is {off} s behind"
+            )
         if self._unknown:
             found.append(f"the server does not know {self._names(self._unknown)}")
         return found + list(self._degraded.values())
