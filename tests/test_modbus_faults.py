@@ -625,15 +625,16 @@ def test_a_dead_unit_costs_its_neighbours_no_poll_and_is_found_again(tmp_path, a
         if how != "in the middle":
             bank.silent.add(2)
         async with served(way, bank.answer) as url:
-            plant = plant_of(tmp_path, url, live + dead, period="200ms", timeout="150ms")
+            plant = plant_of(tmp_path, url, live + dead, period="400ms", timeout="280ms")
             async with running(plant) as agent:
                 await until(lambda: link(agent).rows > 8)
                 bank.silent.add(2)
-                await asyncio.sleep(1.1)
+                await asyncio.sleep(2.0)
                 bank.silent.clear()
                 back = time.monotonic()
                 await answers(agent, bank, "2/20")
-                assert time.monotonic() - back < 2 * 0.6 + 0.5  # the longest pause, twice where the first probe fails
+                # The longest pause and a period, twice where the first probe fails.
+                assert time.monotonic() - back < 2 * (0.6 + 0.4) + 0.5
                 await answers(agent, bank, "2/0")
                 agent._look_at_links()
                 # A line's first poll waits for what the dead unit may owe, for its answer, once more, and for silence.
@@ -643,8 +644,8 @@ def test_a_dead_unit_costs_its_neighbours_no_poll_and_is_found_again(tmp_path, a
         for name in live:
             assert statuses(lake, name) == [GOOD, status.BAD_SHUTDOWN]
             times = [ts for ts, _ in good(lake, name)][2:]  # the first timeout may delay the first polls
-            assert len(times) >= int((times[-1] - times[0]) / 200e6) + 1 >= 5
-            assert max(b - a for a, b in itertools.pairwise(times)) < 400e6
+            assert len(times) >= int((times[-1] - times[0]) / 400e6) + 1 >= 5
+            assert max(b - a for a, b in itertools.pairwise(times)) < 800e6
         for name in dead:
             assert BAD_NO_COMMUNICATION in statuses(lake, name)
             assert set(statuses(lake, name)) == {GOOD, BAD_NO_COMMUNICATION, status.BAD_SHUTDOWN}
