@@ -7,6 +7,7 @@ import re
 import ssl
 import urllib.parse
 import urllib.request
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -108,14 +109,22 @@ def test_a_subscribed_point_is_polled_once_and_leaves_no_subscription(tmp_path):
     within(30, main)
 
 
+@contextlib.asynccontextmanager
+async def half_good(folder: Path) -> AsyncIterator[tuple[str, str]]:
+    """A plant of two sources, each with a point that is read and one that is not there; yields their URLs."""
+    bank = Bank({(1, "holding", 300): "exception 2"})
+    async with tcp(bank.answer) as port, OpcuaServer({"total": "uint32"}) as server:
+        await server.put("total", 7, TIME)
+        opcua, modbus = server.endpoint, f"modbus+tcp://127.0.0.1:{port}"
+        rows = ("t,o,ns=2;s=total,", "gone,o,ns=2;s=gone,", "r,m,holding:5,uint16", "out,m,holding:300,uint16")
+        write(folder, OPCUA.format(url=opcua) + MODBUS.format(url=modbus), *rows)
+        yield opcua, modbus
+
+
 def test_points_that_are_bad_are_named_with_the_reason_and_the_others_are_read(tmp_path):
     async def main() -> None:
-        bank = Bank({(1, "holding", 300): "exception 2"})
-        async with tcp(bank.answer) as port, OpcuaServer({"total": "uint32"}) as server:
-            await server.put("total", 7, TIME)
-            parts = OPCUA.format(url=server.endpoint) + MODBUS.format(url=f"modbus+tcp://127.0.0.1:{port}")
-            rows = ("t,o,ns=2;s=total,", "gone,o,ns=2;s=gone,", "r,m,holding:5,uint16", "out,m,holding:300,uint16")
-            result = await tried(write(tmp_path, parts, *rows))
+        async with half_good(tmp_path):
+            result = await tried(tmp_path)
             assert result.exit_code == exits.QUALITY, result.output
             assert "points read, 1 bad" in result.stdout
             assert "  bad: gone BadNodeIdUnknown\n" in result.stdout
@@ -128,20 +137,15 @@ def test_points_that_are_bad_are_named_with_the_reason_and_the_others_are_read(t
 
 def test_in_chinese_the_same_is_told_and_json_stays_as_it_is(tmp_path):
     async def main() -> None:
-        bank = Bank({(1, "holding", 300): "exception 2"})
-        async with tcp(bank.answer) as port, OpcuaServer({"total": "uint32"}) as server:
-            await server.put("total", 7, TIME)
-            parts = OPCUA.format(url=server.endpoint) + MODBUS.format(url=f"modbus+tcp://127.0.0.1:{port}")
-            rows = ("t,o,ns=2;s=total,", "gone,o,ns=2;s=gone,", "r,m,holding:5,uint16", "out,m,holding:300,uint16")
-            folder = write(tmp_path, parts, *rows)
-            result = await tried(folder, "--lang", "zh", "--points")
+        async with half_good(tmp_path) as (opcua, modbus):
+            result = await tried(tmp_path, "--lang", "zh", "--points")
             lines = re.sub(r"\d+\.\d\d+ 秒", "N 秒", result.stdout).splitlines()
-            assert f"数据源 o（{server.endpoint}）：N 秒连接成功，2 个点位中读到 1 个，坏值 1 个" in lines
-            assert f"数据源 m（modbus+tcp://127.0.0.1:{port}）：N 秒连接成功，2 个点位中读到 1 个，坏值 1 个" in lines
+            assert f"数据源 o（{opcua}）：N 秒连接成功，2 个点位中读到 1 个，坏值 1 个" in lines
+            assert f"数据源 m（{modbus}）：N 秒连接成功，2 个点位中读到 1 个，坏值 1 个" in lines
             assert {"  坏值：gone BadNodeIdUnknown", "  正常：t 7", "  坏值：out BadConfigurationError"} <= set(lines)
             assert re.search(r"^  时钟：比本机[快慢] N 秒$", "\n".join(lines), re.MULTILINE)
             assert result.exit_code == exits.QUALITY
-            english, chinese = [told(await tried(folder, "--json", *words))[0] for words in ((), ("--lang", "zh"))]
+            english, chinese = [told(await tried(tmp_path, "--json", *words))[0] for words in ((), ("--lang", "zh"))]
             passing = {"connect_s": 0, "clock_offset_s": 0}
             assert {name: one | passing for name, one in chinese.items()} == {
                 name: one | passing for name, one in english.items()
